@@ -1,0 +1,28 @@
+// All rows of a result, read back from its file: what every number is computed from.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "llmbench/record/request_record.h"
+
+namespace llmbench {
+
+// Rows are in schedule order (by id, warm-up first). Events of row i are [offsets[i], offsets[i + 1]).
+struct RecordTable {
+  std::vector<RequestRecord> requests;
+  std::vector<int64_t> event_offsets;  // requests.size() + 1
+  std::vector<int64_t> event_times_ns;
+  std::vector<uint32_t> event_tokens;
+  std::vector<uint8_t> event_flags;
+  std::vector<std::string> errors;  // one per request, empty when it succeeded; empty vector when none failed
+  std::vector<std::string> texts;   // one per request with save_text, otherwise empty
+
+  // Reads a finished, interrupted or torn file; torn blobs give the events before the tear.
+  static absl::StatusOr<RecordTable> Load(const std::string& path);
+};
+
+}  // namespace llmbench

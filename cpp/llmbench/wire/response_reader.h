@@ -1,0 +1,58 @@
+// One HTTP/1.1 response from its bytes: status, body framing, stream framing, decoding. Knows nothing of sockets or clocks.
+//
+// Any slicing of the same bytes gives the same events and the same answer.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "llmbench/wire/stream_decoder.h"
+
+namespace llmbench::wire {
+
+// Receives the output-carrying events of one Feed, in order.
+class EventSink {
+ public:
+  virtual ~EventSink() = default;
+  virtual void OnOutput(const StreamEvent& event) = 0;
+};
+
+struct ReaderLimits {
+  size_t max_header_bytes = 256 * 1024;
+  size_t max_event_bytes = 16 * 1024 * 1024;
+};
+
+class ResponseReader {
+ public:
+  virtual ~ResponseReader() = default;
+
+  // Gets ready for the answer to a new request on the same connection. `streamed`: whether a stream was asked for.
+  virtual void Start(bool streamed, std::string* text) = 0;
+
+  // Takes all of [data, data + size); the buffer has kPadding readable bytes after it and may be overwritten afterwards.
+  // Bytes that come after a complete response are an error of the server's (nothing is pipelined). Returns false once the answer has failed.
+  virtual bool Feed(const char* data, size_t size, EventSink& sink) = 0;
+
+  // The peer closed (reset = false) or reset the connection. Completes a read-to-close body; otherwise sets the error.
+  virtual void Close(bool reset, EventSink& sink) = 0;
+
+  // The response is whole: its HTTP body ended. answer().error tells whether it is any good.
+  virtual bool complete() const = 0;
+  // An output event may be half here: bytes of a next event were read but do not complete it yet.
+  virtual bool event_begun() const = 0;
+  virtual bool any_bytes() const = 0;
+  virtual int status() const = 0;        // 0 before the final (not 1xx) status line
+  virtual bool keep_alive() const = 0;   // the connection may carry another request
+  virtual bool http10() const = 0;
+  virtual const Answer& answer() const = 0;
+  // Seconds of a Retry-After header, -1 when there was none.
+  virtual int64_t retry_after_s() const = 0;
+};
+
+std::unique_ptr<ResponseReader> MakeResponseReader(WireFormat format, std::shared_ptr<JsonScratch> scratch,
+                                                   ReaderLimits limits = {});
+
+}  // namespace llmbench::wire
