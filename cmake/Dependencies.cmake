@@ -1,5 +1,7 @@
 # Finds every library the build needs and, when some are missing, fails once with all of them and the line that installs them.
 
+include(Version)
+
 set(_missing "")
 set(_apt "")
 set(_dnf "")
