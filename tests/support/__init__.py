@@ -1,0 +1,1 @@
+"""What several tests lean on and the product does not contain."""
