@@ -1,0 +1,238 @@
+"""Starting, waiting for and ending servers, on small real child processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from llmbench import servers
+from llmbench.errors import ResultsError, ServerUnreachableError
+from llmbench.servers import Server, ServerCommand, ServerStartError
+
+HTTP_SERVER = """
+import http.server, os, sys, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        ready = not os.path.exists(sys.argv[2])
+        self.send_response(200 if ready else 503)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def log_message(self, *args):
+        pass
+print("serving", flush=True)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+# A leader with a child in its group, one that left the group, and one that ignores SIGTERM.
+FAMILY = """
+import os, signal, subprocess, sys, time
+sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+stubborn = [sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); print('stubborn', flush=True); time.sleep(600)"]
+children = [subprocess.Popen(sleeper), subprocess.Popen(sleeper, start_new_session=True), subprocess.Popen(stubborn)]
+print(*[child.pid for child in children], flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    directory = tmp_path / "state"
+    monkeypatch.setenv(servers.STATE_VARIABLE, str(directory))
+    yield directory
+    for record in servers.records():
+        record.end(grace_s=0)
+
+
+def python(script: str, *arguments: str, url: str = "http://127.0.0.1:1", name: str = "test") -> ServerCommand:
+    return ServerCommand(
+        name=name, argv=(sys.executable, "-c", script, *arguments), url=url, ready_urls=(url + "/health",)
+    )
+
+
+def http_server(hold: Path) -> ServerCommand:
+    """Answers 503 as long as the file `hold` exists, then 200."""
+    port = servers.free_ports(1)[0]
+    return python(HTTP_SERVER, str(port), str(hold), url=f"http://127.0.0.1:{port}")
+
+
+def until(condition: Callable[[], bool], patience_s: float = 20.0) -> None:
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_a_server_is_waited_for_and_ended(tmp_path: Path) -> None:
+    hold = tmp_path / "hold"
+    hold.touch()
+    asked = 0
+
+    def release_at_third_poll() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 3:
+            hold.unlink()
+        return False
+
+    with Server.start(http_server(hold), tmp_path / "server.log") as server:
+        server.wait_ready(20, release_at_third_poll)
+        assert asked >= 3
+        assert os.getpgid(server.pid) == server.pid != os.getpgid(0)
+        assert server.exit_code() is None
+        assert server.log_tail() == "serving"
+        assert [record.pgid for record in servers.records()] == [server.pid]
+    assert not lives(server.pid)
+    assert servers.records() == []
+    server.stop()  # again, to no effect
+
+
+def test_every_process_of_the_server_is_ended(tmp_path: Path) -> None:
+    server = Server.start(python(FAMILY), tmp_path / "server.log")
+    until(lambda: "stubborn" in server.log_tail() and len(server.log_tail().split()) == 4)
+    family = [int(word) for word in server.log_tail().split() if word != "stubborn"]
+    assert set(server.record.processes()) == {server.pid, *family}
+    server.stop(grace_s=0.2)
+    assert not any(lives(pid) for pid in family)
+
+
+def test_the_whole_group_is_ended_after_its_leader_died(tmp_path: Path) -> None:
+    server = Server.start(python(FAMILY), tmp_path / "server.log")
+    until(lambda: "stubborn" in server.log_tail() and len(server.log_tail().split()) == 4)
+    os.kill(server.pid, signal.SIGKILL)
+    until(lambda: server.exit_code() is not None)
+    assert len(server.record.processes()) == 3
+    server.stop(grace_s=0.2)
+    assert server.record.processes() == []
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("print('no such model: m'); raise SystemExit(7)", r"ended with code 7 before it was ready; .*\nno such model: m$"),
+        ("import os; os.kill(os.getpid(), 9)", r"was ended by signal 9 before it was ready; its log .* is empty$"),
+        ("print('loading \\x1b[31mweights', flush=True); import time; time.sleep(600)", r"was not ready after 0\.5 s .*--server_timeout.*\nloading \[31mweights$"),
+    ],
+)  # fmt: skip
+def test_a_server_that_does_not_get_ready(tmp_path: Path, script: str, message: str) -> None:
+    with Server.start(python(script), tmp_path / "server.log") as server:
+        until(lambda: bool(server.log_tail()) or server.exit_code() is not None)
+        with pytest.raises(ServerStartError, match="(?s)" + message):
+            server.wait_ready(0.5)
+    assert issubclass(ServerStartError, ServerUnreachableError)
+    assert servers.records() == []
+
+
+def test_a_command_that_does_not_exist(tmp_path: Path) -> None:
+    command = ServerCommand("absent", ("/no/such/program",), "http://127.0.0.1:1", ())
+    with pytest.raises(ServerStartError, match="absent could not be started: /no/such/program: No such file"):
+        Server.start(command, tmp_path / "server.log")
+    assert servers.records() == []
+
+
+def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="--out_json_dir"):
+        Server.start(python("pass"), tmp_path / "absent" / "server.log")
+
+
+def test_the_log_of_an_earlier_server_is_kept_and_not_quoted(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text("an earlier crash\n")
+    with Server.start(python("print('second')"), log) as server:
+        until(lambda: server.exit_code() is not None)
+        assert server.log_tail() == "second"
+    assert log.read_text() == "an earlier crash\nsecond\n"
+
+
+def start_and_die(tmp_path: Path, how: str, *, detached: bool = False) -> int:
+    """A process that starts a server and ends; returns the server's process id."""
+    script = f"""
+import os, signal, sys
+from pathlib import Path
+from llmbench.servers import Server, ServerCommand
+command = ServerCommand("test", (sys.executable, "-c", "import time; time.sleep(600)"), "http://127.0.0.1:1", ())
+server = Server.start(command, Path({str(tmp_path / "server.log")!r}), deployment="d", detached={detached})
+if {detached}:
+    server.detach()
+print(server.pid, flush=True)
+{how}
+"""
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    return int(done.stdout)
+
+
+@pytest.mark.parametrize("how", ["", "sys.exit(3)", "raise KeyboardInterrupt", "1 / 0"])
+def test_a_server_does_not_outlive_an_exit_of_its_owner(tmp_path: Path, how: str) -> None:
+    assert not lives(start_and_die(tmp_path, how))
+    assert servers.records() == []
+
+
+def test_the_server_of_a_killed_owner_is_ended_by_the_next_run(tmp_path: Path) -> None:
+    pid = start_and_die(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
+    assert lives(pid)
+    assert [record.pgid for record in servers.end_orphans()] == [pid]
+    assert not lives(pid)
+    assert servers.end_orphans() == []
+    assert servers.records() == []
+
+
+def test_a_server_whose_owner_was_killed_while_starting_it_is_found_by_its_token(tmp_path: Path) -> None:
+    pid = start_and_die(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
+    (path,) = Path(os.environ[servers.STATE_VARIABLE]).glob("*.json")
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {"pgid": 0, "leader_start": 0}))
+    assert len(servers.end_orphans()) == 1
+    assert not lives(pid)
+
+
+def test_only_the_recorded_process_is_ended(tmp_path: Path) -> None:
+    """A process id that was given out again belongs to someone else."""
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    try:
+        start_and_die(tmp_path, "os.kill(server.pid, 9); os.kill(os.getpid(), signal.SIGKILL)")
+        (path,) = Path(os.environ[servers.STATE_VARIABLE]).glob("*.json")
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"pgid": bystander.pid}))
+        assert servers.end_orphans() == []
+        assert servers.records() == []
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_a_detached_server_stays_until_it_is_stopped(tmp_path: Path) -> None:
+    pid = start_and_die(tmp_path, "", detached=True)
+    assert lives(pid)
+    assert servers.end_orphans() == []
+    assert servers.running("other") == []
+    (record,) = servers.running("d")
+    assert record.pgid == pid
+    record.end()
+    assert not lives(pid)
+    assert servers.running("d") == []
+
+
+def test_strange_files_among_the_records_are_passed_over(state: Path) -> None:
+    state.mkdir()
+    (state / "a.json").write_text("{")
+    (state / "b.json").write_text('{"some": "thing"}')
+    (state / "c.json").write_text("[]")
+    assert servers.records() == []
+
+
+def test_free_ports_are_distinct() -> None:
+    assert len(set(servers.free_ports(8))) == 8
