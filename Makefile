@@ -1,0 +1,89 @@
+# One command per thing a contributor does. `make demo` and `make test` set up everything they need themselves.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON ?= python3
+JOBS ?= $(shell nproc)
+export PYTHON
+# CMake, Ninja and the linters are those of .venv, so that everybody has the same.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DEBIAN_FRONTEND := noninteractive
+
+launcher := $(if $(shell command -v ccache),-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+cxx_files = $$(find cpp tests benchmarks -name '*.cc' -o -name '*.h')
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 @\2/p' $(MAKEFILE_LIST) | column -t -s @
+
+.PHONY: setup
+setup: ## system packages (apt) and .venv, where they are missing
+	@tools/setup-system
+	@tools/setup-venv
+
+# The C++ tests and the extension module share one tree and its object files. A tree that was configured for another .venv
+# is configured anew; otherwise CMake itself knows when to.
+define configure
+	@python=$$(.venv/bin/python -c 'import sys; print(sys.prefix, sys.version)'); \
+	if [ ! -e build/$(1)/build.ninja ] || [ "$$(cat build/$(1)/python 2>/dev/null)" != "$$python" ]; then \
+	  cmake --preset $(1) --fresh $(launcher) $(2) >build/$(1).log 2>&1 || { cat build/$(1).log; exit 2; }; \
+	  printf '%s' "$$python" >build/$(1)/python; \
+	fi
+endef
+module = -DLLMBENCH_BUILD_PYTHON=ON -DLLMBENCH_INPLACE=ON -DCMAKE_INTERPROCEDURAL_OPTIMIZATION=OFF \
+  -DPython_EXECUTABLE=$(CURDIR)/.venv/bin/python -Dpybind11_DIR=$$(.venv/bin/python -m pybind11 --cmakedir)
+
+build/:
+	@mkdir -p $@
+
+.PHONY: build
+build: setup | build/ ## the extension module and the C++ tests
+	$(call configure,dev,$(module))
+	@cmake --build --preset dev -j $(JOBS)
+
+.PHONY: demo
+demo: build ## a sweep over TP size, replicas and clients against the simulated server, with its figures
+	@tools/demo
+
+.PHONY: test
+test: build ## all tests: C++ (ctest), then Python (pytest), integration tests included
+	ctest --preset dev -j $(JOBS)
+	python -m pytest -n auto
+
+.PHONY: lint
+lint: build ## formatting, types, and a build in which warnings are errors
+	ruff check .
+	ruff format --check .
+	mypy
+	clang-format --dry-run -Werror $(cxx_files)
+
+.PHONY: format
+format: setup ## formats everything that `make lint` checks
+	ruff check --fix-only --quiet .
+	ruff format .
+	clang-format -i $(cxx_files)
+
+.PHONY: asan
+asan: setup | build/ ## C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(call configure,asan,)
+	@cmake --build --preset asan -j $(JOBS)
+	ctest --preset asan -j $(JOBS)
+
+.PHONY: tsan
+tsan: setup | build/ ## C++ tests under ThreadSanitizer
+	$(call configure,tsan,)
+	@cmake --build --preset tsan -j $(JOBS)
+	ctest --preset tsan -j $(JOBS)
+
+.PHONY: wheel
+wheel: setup ## a wheel with its libraries inside, in wheelhouse/
+	@tools/build-wheel
+
+.PHONY: clean
+clean: ## removes what was built; keeps .venv and results
+	rm -rf build dist wheelhouse .mypy_cache .ruff_cache .pytest_cache
+	find python tests -name __pycache__ -prune -exec rm -rf {} +
+	rm -f python/llmbench/_core*.so
