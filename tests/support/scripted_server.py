@@ -81,7 +81,7 @@ class ScriptedServer:
     """Serves from threads of its own between `__enter__` and `__exit__`.
 
     GET requests are answered from `get` (path → steps), else with 404, and are not counted in `requests`.
-    `on_connect` may close, reset or stall a connection before its first request. `idle_s` is drawn after every
+    `on_connect` may close, reset or stall a connection before its first request. `idle_s` is drawn after each
     answer: a connection idle for that long is closed, as servers do on their own; None keeps it open.
     """
 
