@@ -1,0 +1,197 @@
+"""Where requests go: a server's address, how it is spoken to, and the key it wants."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import SecretStr
+
+from llmbench import secrecy
+from llmbench.backends import Backend, get
+from llmbench.errors import ConfigError
+
+
+@dataclass(frozen=True, repr=False)
+class Endpoint:
+    """A server as a client sees it: `Endpoint("http://127.0.0.1:8000", backend="vllm", model="m")`.
+
+    `url` may end in /v1, as OpenAI's clients have it. A model of None means the first one the server
+    lists. The key goes into an Authorization header; it and headers with secret-looking names are blanked
+    wherever the endpoint is shown or stored.
+    """
+
+    url: str
+    backend: str | Backend = "openai"
+    model: str | None = None
+    api_key: SecretStr | str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    path: str | None = None
+    """Instead of the preset's path."""
+    ca_file: str | None = None
+    insecure: bool = False
+    proxy: str | None = None
+    """None: no proxy, whatever the environment says."""
+    unix_socket: str | None = None
+    api_key_name: str | None = None
+    """Where the key came from, for messages: the name of an environment variable."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.api_key, str):
+            object.__setattr__(self, "api_key", SecretStr(self.api_key) if self.api_key else None)
+        get(self.backend)
+        parts = _split(self.url)
+        shown = secrecy.redact_url(self.url)
+        if parts.scheme not in ("http", "https"):
+            raise ConfigError(f"the URL {shown} must start with http:// or https://")
+        if parts.username is not None or parts.password is not None:
+            raise ConfigError(
+                f"the URL {shown} holds a user name or password: give an Authorization header instead"
+            )
+        if not parts.hostname:
+            raise ConfigError(f"the URL {self.url!r} names no host")
+        if parts.query or parts.fragment:
+            raise ConfigError(f"the URL {shown} has a query or fragment: put it into the path (--endpoint)")
+        try:
+            port = parts.port
+        except ValueError:
+            raise ConfigError(
+                f"the URL {self.url} has no valid port: it must be a number from 1 to 65535"
+            ) from None
+        if port == 0:
+            raise ConfigError(f"the URL {self.url} has port 0: it must be a number from 1 to 65535")
+        if self.path is not None and not self.path.startswith("/"):
+            raise ConfigError(f"the path {self.path!r} must start with /")
+        if re.search(r"[\x00-\x20\x7f]", self.request_path):
+            raise ConfigError(
+                f"the path {self.request_path!r} holds a space or control character: write it %-encoded"
+            )
+        for name, value in self._all_headers():
+            if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name):
+                raise ConfigError(f"the header name {name!r} is not allowed in HTTP")
+            if re.search(r"[\r\n\x00]", value) or not _latin1(value):
+                raise ConfigError(
+                    f"the value of the header {name} holds a line break or a character outside Latin-1"
+                )
+
+    @property
+    def preset(self) -> Backend:
+        return get(self.backend)
+
+    @property
+    def scheme(self) -> str:
+        return _split(self.url).scheme
+
+    @property
+    def host(self) -> str:
+        """A name or an address, IPv6 without brackets."""
+        return _split(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        return _split(self.url).port or (443 if self.scheme == "https" else 80)
+
+    @property
+    def origin(self) -> str:
+        """scheme://host:port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def request_path(self) -> str:
+        """The path of every request, with what the URL has before it."""
+        return self.full_path(self.path or self.preset.path)
+
+    def full_path(self, path: str) -> str:
+        """`path` below the URL's own; a /v1 that both have is written once."""
+        base = _split(self.url).path.rstrip("/")
+        if base.endswith("/v1") and path.startswith("/v1/"):
+            base = base[: -len("/v1")]
+        return base + path
+
+    @property
+    def display_url(self) -> str:
+        """What requests are sent to, safe to show."""
+        return secrecy.redact_url(self.origin + self.request_path)
+
+    def wire_headers(self) -> list[tuple[str, str]]:
+        """The headers every request carries besides HTTP's own, secrets in clear: for the wire only."""
+        return self._all_headers()
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value this endpoint knows, to scrub them from what others say."""
+        found = [value for name, value in self.headers.items() if secrecy.is_secret_name(name)]
+        found += [
+            value.split(" ", 1)[1] for value in found if value.lower().startswith(("bearer ", "basic "))
+        ]
+        if self.api_key is not None:
+            found.append(self.key() or "")
+        found += _secret_values(self.extra_body)
+        return tuple(sorted({value for value in found if value}, key=len, reverse=True))
+
+    def key(self) -> str | None:
+        """The key in clear."""
+        return self.api_key.get_secret_value() if isinstance(self.api_key, SecretStr) else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a result stores: everything but the secrets."""
+        return {
+            "url": secrecy.redact_url(self.url),
+            "path": secrecy.redact_url("x:" + self.request_path)[2:],
+            "backend": self.preset.name,
+            "model": self.model,
+            "api_key": secrecy.REDACTED if self.api_key is not None else None,
+            "headers": secrecy.redact(dict(self.headers)),
+            "extra_body": secrecy.redact(dict(self.extra_body)),
+            "ca_file": self.ca_file,
+            "insecure": self.insecure,
+            "proxy": secrecy.redact_url(self.proxy) if self.proxy else None,
+            "unix_socket": self.unix_socket,
+        }
+
+    def __repr__(self) -> str:
+        stored = self.to_dict()
+        shown = [
+            f"{name}={stored[name]!r}" for name in stored if name not in ("url", "path") and stored[name]
+        ]
+        if self.path is not None:
+            shown.insert(0, f"path={secrecy.redact_url('x:' + self.path)[2:]!r}")
+        return f"Endpoint({', '.join([repr(stored['url']), *shown])})"
+
+    def _all_headers(self) -> list[tuple[str, str]]:
+        headers = [(str(name), str(value)) for name, value in self.headers.items()]
+        if self.api_key is not None and not any(name.lower() == "authorization" for name, _ in headers):
+            headers.append(("Authorization", f"Bearer {self.key()}"))
+        return headers
+
+
+def _split(url: str) -> SplitResult:
+    text = url.strip()
+    if "://" not in text:
+        text = f"http://{text}"
+    try:
+        return urlsplit(text)
+    except ValueError:
+        raise ConfigError(
+            f"the URL {secrecy.redact_url(url)} cannot be read: write it as http://host:port"
+        ) from None
+
+
+def _latin1(value: str) -> bool:
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _secret_values(value: Any, name: str = "") -> list[str]:
+    if isinstance(value, Mapping):
+        return [found for key, item in value.items() for found in _secret_values(item, str(key))]
+    if isinstance(value, list | tuple):
+        return [found for item in value for found in _secret_values(item, name)]
+    return [value] if name and secrecy.is_secret_name(name) and isinstance(value, str) else []

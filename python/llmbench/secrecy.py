@@ -1,0 +1,65 @@
+"""What must never be shown or stored: which names look secret, and how a value is blanked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+REDACTED = "**********"
+
+_SECRET_NAME = re.compile(
+    r"authorization|cookie|api[-_]?key|subscription[-_]key|token$|^token|[-_]token[-_]|secret|password|passwd|credential|signature"
+    r"|private[-_]?key|access[-_]?key|^sig$|^key$|[-_]key$|session[-_]?id",
+    re.IGNORECASE,
+)
+# Names of the OpenAI family that end in "token" or "key" and hold no secret.
+_PLAIN_NAMES = frozenset({"prompt_cache_key", "stop_token", "eos_token", "bos_token", "pad_token"})
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a header, body field or query parameter of this name may hold a secret."""
+    return name.lower() not in _PLAIN_NAMES and _SECRET_NAME.search(name) is not None
+
+
+def redact(value: Any, name: str = "") -> Any:
+    """A copy of `value` in which everything under a secret-looking name is blanked."""
+    if name and is_secret_name(name) and value is not None and not isinstance(value, bool):
+        return REDACTED
+    if isinstance(value, Mapping):
+        return {key: redact(item, str(key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact(item) for item in value]
+    if isinstance(value, str) and "://" in value:
+        return redact_url(value)
+    return value
+
+
+def redact_url(url: str) -> str:
+    """The URL without user name and password, and with secret-looking query values blanked."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return re.sub(r"//[^/@]*@", f"//{REDACTED}@", url)
+    netloc = parts.netloc
+    if "@" in netloc:
+        netloc = f"{REDACTED}@{netloc.rpartition('@')[2]}"
+    query = parts.query
+    pairs = parse_qsl(query, keep_blank_values=True)
+    if any(is_secret_name(key) for key, _ in pairs):
+        query = urlencode(
+            [(key, REDACTED if is_secret_name(key) else value) for key, value in pairs], safe="*"
+        )
+    if netloc == parts.netloc and query == parts.query:
+        return url
+    return urlunsplit((parts.scheme, netloc, parts.path, query, parts.fragment))
+
+
+def scrub(text: str, secrets: tuple[str, ...]) -> str:
+    """`text` with every occurrence of one of the secrets blanked: for messages that quote a server's
+    answer."""
+    for secret in secrets:
+        if len(secret) >= 4:
+            text = text.replace(secret, REDACTED)
+    return text
