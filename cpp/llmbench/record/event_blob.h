@@ -1,7 +1,8 @@
 // The times of one request's output-carrying events, packed into at most 8 bytes each.
 //
-// Per event: varint(Δ ns), varint(tokens << 3 | flags), both LEB128. The first Δ counts from the request's sent_ns,
-// each later one from the event before it; a Δ is never negative. tokens is 0 when the server did not say.
+// Per event: varint(Δ ns), varint(tokens << 3 | flags), both LEB128. The first Δ counts from the request's
+// sent_ns, each later one from the event before it; a Δ is never negative. tokens is 0 when the server did
+// not say.
 #pragma once
 
 #include <cstddef>
@@ -39,7 +40,8 @@ struct BlobEvent {
   uint8_t flags;
 };
 
-// Calls fn(BlobEvent) for each event. Returns false when the blob is torn: every whole event before the tear was given.
+// Calls fn(BlobEvent) for each event. Returns false when the blob is torn: every whole event before the tear
+// was given.
 template <typename Fn>
 bool ForEachEvent(std::span<const uint8_t> blob, int64_t origin_ns, Fn&& fn) {
   size_t at = 0;

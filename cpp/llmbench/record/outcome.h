@@ -1,7 +1,9 @@
-// How a request ended. This is the only list of failure names; docs/faults.md says what each one means to a user.
+// How a request ended. This is the only list of failure names; docs/faults.md says what each one means to a
+// user.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 namespace llmbench {
@@ -50,6 +52,8 @@ enum class Outcome : uint8_t {
 
 // "ok", "connect_refused", …: the text of the request table's `outcome` column.
 std::string_view OutcomeName(Outcome outcome);
+// The way back; nothing for a name that is not in the list.
+std::optional<Outcome> OutcomeFromName(std::string_view name);
 
 // A failure is what is neither ok nor cut.
 constexpr bool IsFailure(Outcome outcome) { return outcome != Outcome::kOk && outcome != Outcome::kCut; }

@@ -20,6 +20,8 @@ struct RecordTable {
   std::vector<uint8_t> event_flags;
   std::vector<std::string> errors;  // one per request, empty when it succeeded; empty vector when none failed
   std::vector<std::string> texts;   // one per request with save_text, otherwise empty
+  std::vector<std::string> endpoints,
+      models;  // names behind the records' numbers, in order of first appearance
 
   // Reads a finished, interrupted or torn file; torn blobs give the events before the tear.
   static absl::StatusOr<RecordTable> Load(const std::string& path);

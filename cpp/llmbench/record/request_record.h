@@ -1,8 +1,10 @@
-// One row per request: the fixed layout that goes from a worker to the result file and comes back as a NumPy array.
+// One row per request: the fixed layout that goes from a worker to the result file and comes back as a NumPy
+// array.
 #pragma once
 
 #include <cstdint>
 #include <limits>
+#include <string_view>
 #include <type_traits>
 
 #include "llmbench/record/outcome.h"
@@ -19,22 +21,28 @@ enum class Phase : uint8_t { kWarmup = 0, kMeasure = 1, kDrain = 2 };
 // Where output_tokens comes from, in order of trust.
 enum class TokenSource : uint8_t { kNone = 0, kUsage = 1, kTokenIds = 2, kTokenizer = 3, kEvents = 4 };
 
+// The texts of the request table's columns: warmup, measure, drain; usage, token_ids, tokenizer, events
+// (none: "").
+std::string_view PhaseName(Phase phase);
+std::string_view TokenSourceName(TokenSource source);
+
 // Bits of RequestRecord::flags.
 enum RecordFlag : uint32_t {
   kReusedConnection = 1u << 0,
-  kTurnStamped = 1u << 1,     // at least one read had no kernel time and took the loop turn's
-  kNotStreamed = 1u << 2,     // a JSON answer came although a stream was asked for, or none was asked for
-  kDoneMissing = 1u << 3,     // complete by its finish reason, without the terminal event
-  kDoneOrder = 1u << 4,       // data after the terminal event, or the terminal event twice
+  kTurnStamped = 1u << 1,        // at least one read had no kernel time and took the loop turn's
+  kNotStreamed = 1u << 2,        // a JSON answer came although a stream was asked for, or none was asked for
+  kDoneMissing = 1u << 3,        // complete by its finish reason, without the terminal event
+  kDoneOrder = 1u << 4,          // data after the terminal event, or the terminal event twice
   kUnterminatedEvent = 1u << 5,  // the last event lacked its empty line and was accepted
-  kLoneSurrogate = 1u << 6,   // a lone surrogate escape was read as U+FFFD
-  kServerClosed = 1u << 7,    // the server closed the connection after the answer
+  kLoneSurrogate = 1u << 6,      // a lone surrogate escape was read as U+FFFD
+  kServerClosed = 1u << 7,       // the server closed the connection after the answer
   kHttp10 = 1u << 8,
-  kSlotWaited = 1u << 9,      // the concurrency limit held it back
+  kSlotWaited = 1u << 9,  // the concurrency limit held it back
 };
 
-// Times are nanoseconds since the run's start (its t0 on CLOCK_MONOTONIC), kNoTime when absent; warm-up requests
-// and connects made beforehand are negative. Durations (dns, connect, tls) are nanoseconds, 0 on a reused connection.
+// Times are nanoseconds since the run's start (its t0 on CLOCK_MONOTONIC), kNoTime when absent; warm-up
+// requests and connects made beforehand are negative. Durations (dns, connect, tls) are nanoseconds, 0 on a
+// reused connection.
 struct RequestRecord {
   int64_t id = 0;  // schedule index; warm-up requests count down from -1
   int64_t scheduled_ns = kNoTime;

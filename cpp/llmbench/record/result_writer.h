@@ -17,19 +17,20 @@ namespace llmbench {
 class ResultWriter {
  public:
   struct Options {
-    std::string path;      // replaced when it exists
-    std::string run_json;  // first content of the `run` table; its status must say "running"
+    std::string path = {};      // replaced when it exists
+    std::string run_json = {};  // first content of the `run` table; its status must say "running"
     bool save_text = false;
     // Names behind the record's endpoint and model numbers.
-    std::vector<std::string> endpoints, models;
+    std::vector<std::string> endpoints = {}, models = {};
     RecordObserver* observer = nullptr;  // outlives the writer; called on its thread
-    // Called on the writer's thread once a second; returns (source, name, value) triples for the `sample` table.
+    // Called on the writer's thread once a second; returns rows of the `sample` table.
     struct Sample {
       std::string source, name;
       double value;
     };
-    std::function<std::vector<Sample>(int64_t t_ns)> sampler;
-    int64_t start_ns = 0;  // t0 on CLOCK_MONOTONIC; `sample.t_ns` counts from here. May be set later by SetStart.
+    std::function<std::vector<Sample>(int64_t t_ns)> sampler = {};
+    // t0 on CLOCK_MONOTONIC, from which `sample.t_ns` counts. May be set later by SetStart.
+    int64_t start_ns = 0;
   };
 
   // Creates the file and its tables. Errors name the path and what to do about it.
@@ -42,8 +43,8 @@ class ResultWriter {
   virtual void SetStart(int64_t start_ns) = 0;
   // Ok while rows can be stored; otherwise why not (a full disk, a lost directory). Any thread.
   virtual absl::Status status() const = 0;
-  // After every worker has ended: stores what is left, commits, closes. The file then holds all rows; its `run` row is
-  // rewritten by the caller who summarises them.
+  // After every worker has ended: stores what is left, commits, closes. The file then holds all rows; its
+  // `run` row is rewritten by the caller who summarises them.
   virtual absl::Status Finish() = 0;
 };
 
