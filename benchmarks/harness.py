@@ -69,15 +69,15 @@ def measure(command: Sequence[str], core: set[int], check: bool = True) -> Usage
 
 
 @contextmanager
-def simulator(core: set[int], *arguments: str, ready_s: float = 30) -> Iterator[str]:
-    """`llmbench sim` on these cores and a port of the kernel's choice; gives its URL."""
+def simulator(core: set[int] | None, *arguments: str, ready_s: float = 30) -> Iterator[str]:
+    """`llmbench sim` on these cores (None: all) and a port of the kernel's choice; gives its URL."""
     command = [sys.executable, "-m", "llmbench", "sim", "--port", "0", *arguments]
     child = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         text=True,
         env=environment(),
-        preexec_fn=lambda: os.sched_setaffinity(0, core),
+        preexec_fn=(lambda: os.sched_setaffinity(0, core)) if core else None,
     )
     assert child.stdout is not None
     try:

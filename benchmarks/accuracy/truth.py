@@ -5,8 +5,8 @@
 
 The server notes, on the clock both share, when its kernel had the last byte of each request and when it wrote
 each token. Client TTFT is first_token − sent; the truth is first write − received; their difference is the
-client's error and the loopback's few microseconds. The same for every gap between tokens. Every token must have
-been counted.
+client's error and the loopback's few microseconds. The same for every gap between tokens. Every token must
+have been counted.
 """
 
 from __future__ import annotations

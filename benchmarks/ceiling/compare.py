@@ -156,7 +156,7 @@ def open_loop(bench: Bench, rate: int, seconds: int) -> str:
     )
     rows = harness.query(
         bench.directory / "run.llmbench",
-        "SELECT sent_ns - max(scheduled_ns, ifnull(slot_ns, scheduled_ns), ifnull(connected_ns, scheduled_ns)),"
+        "SELECT sent_ns - max(scheduled_ns, ifnull(slot_ns, -1), ifnull(connected_ns, -1)),"
         " sent_ns - scheduled_ns, scheduled_ns, sent_ns, outcome FROM request WHERE sent_ns IS NOT NULL",
     )
     planned_s = (max(row[2] for row in rows) - min(row[2] for row in rows)) / 1e9
