@@ -29,9 +29,9 @@ enum class ConnectMode : uint8_t {
 // Seconds become nanoseconds here; 0 means none.
 struct Timeouts {
   int64_t connect_ns = 10 * kNsPerSecond;
-  int64_t first_token_ns = 0;   // sent → first output event
+  int64_t first_token_ns = 0;            // sent → first output event
   int64_t idle_ns = 120 * kNsPerSecond;  // without any byte, from sent on
-  int64_t total_ns = 0;         // sent → end
+  int64_t total_ns = 0;                  // sent → end
 };
 
 struct RunConfig {
@@ -40,7 +40,7 @@ struct RunConfig {
   bool streamed = true;
   std::shared_ptr<const Workload> workload;
   DrawOrder order = DrawOrder::kInOrder;
-  uint64_t seed = 0;  // both streams of chance
+  uint64_t seed = 0;              // both streams of chance
   std::string request_id_prefix;  // X-Request-Id is this and the request's number
 
   ArrivalSpec arrivals;
@@ -74,6 +74,7 @@ struct WorkerReport {
   int64_t involuntary_switches = 0, turns = 0, reads = 0, stalls = 0;
   int64_t max_stall_ns = 0;
   int64_t connections_opened = 0;
+  double in_flight_s = 0;  // requests in flight, integrated over time: Σ(end − sent)
   int64_t clock_uncertainty_ns = 0;
   int clock_steps = 0;
 };
@@ -92,7 +93,8 @@ struct RunReport {
 // Start and the destructor belong to one thread; the rest may be called from any.
 class Run {
  public:
-  // `writer` must have been created but not started; it outlives the run. Errors: config (2), unreachable names, limits.
+  // `writer` must have been created but not started; it outlives the run. Errors: config (2), unreachable
+  // names, limits.
   static absl::StatusOr<std::unique_ptr<Run>> Create(RunConfig config, ResultWriter* writer);
   virtual ~Run() = default;
 
@@ -100,8 +102,8 @@ class Run {
   // True once every worker has ended.
   virtual bool Wait(int64_t timeout_ns) = 0;
   virtual RunSnapshot Snapshot() = 0;
-  virtual void Stop() = 0;    // no new requests; running ones may finish for drain_ns
-  virtual void Cancel() = 0;  // running requests are cut now
+  virtual void Stop() = 0;               // no new requests; running ones may finish for drain_ns
+  virtual void Cancel() = 0;             // running requests are cut now
   virtual RunReport Report() const = 0;  // after Wait returned true
 };
 
