@@ -1,0 +1,374 @@
+#include "llmbench/wire/http_parser.h"
+
+// Beast asserts that the bytes of a last chunk are at least five when it looks at them a second time; a torn
+// line makes them four. It handles that correctly.
+#define BOOST_DISABLE_ASSERTS
+
+#include <time.h>
+
+#include <algorithm>
+#include <boost/beast/http/basic_parser.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/field.hpp>
+#include <charconv>
+#include <cstring>
+#include <limits>
+#include <optional>
+
+#include "llmbench/wire/escape.h"
+
+namespace llmbench::wire {
+namespace {
+
+namespace http = boost::beast::http;
+using boost::beast::error_code;
+
+std::string_view View(boost::beast::string_view s) { return {s.data(), s.size()}; }
+
+char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+
+bool EqualsIgnoreCase(std::string_view a, std::string_view b) {
+  return a.size() == b.size() &&
+         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return Lower(x) == Lower(y); });
+}
+
+bool EndsWithIgnoreCase(std::string_view s, std::string_view end) {
+  return s.size() >= end.size() && EqualsIgnoreCase(s.substr(s.size() - end.size()), end);
+}
+
+// Whole non-negative decimal number or nothing.
+std::optional<int64_t> ParseNumber(std::string_view s) {
+  int64_t value = 0;
+  const auto [end, ec] = std::from_chars(s.data(), s.data() + s.size(), value);
+  if (ec != std::errc() || end != s.data() + s.size() || value < 0) return std::nullopt;
+  return value;
+}
+
+// Seconds since 1970 of an HTTP date ("Sun, 06 Nov 1994 08:49:37 GMT" or one of its two obsolete forms).
+std::optional<int64_t> ParseDate(const std::string& s) {
+  for (const char* format :
+       {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y"}) {
+    tm fields{};
+    const char* end = strptime(s.c_str(), format, &fields);
+    if (end != nullptr && *end == '\0') return timegm(&fields);
+  }
+  return std::nullopt;
+}
+
+// Position behind the empty line that ends a header, npos while there is none. Bare LF counts as a line's end
+// here so that a malformed header is refused when it ends, not when the connection does.
+size_t FindHeaderEnd(std::string_view s, size_t from) {
+  for (size_t at = from; (at = s.find('\n', at)) != std::string_view::npos; ++at) {
+    if (at + 1 < s.size() && s[at + 1] == '\n') return at + 2;
+    if (at + 2 < s.size() && s[at + 1] == '\r' && s[at + 2] == '\n') return at + 3;
+  }
+  return std::string_view::npos;
+}
+
+// The header fields that matter here, and the body piece of the put() just made.
+struct Fields {
+  int status = 0;
+  int version = 0;
+  bool header_done = false;
+  std::string content_type, content_encoding, location, retry_after, retry_after_ms, date, error_trailer;
+  std::string_view body;
+  bool chunk_begun = false;  // a chunk's header was read, none of its bytes
+
+  void Clear() {
+    status = version = 0;
+    header_done = chunk_begun = false;
+    for (std::string* s : {&content_type, &content_encoding, &location, &retry_after, &retry_after_ms, &date,
+                           &error_trailer}) {
+      s->clear();
+    }
+    body = {};
+  }
+};
+
+// Lists in Transfer-Encoding: whatever is not chunked changes the bytes of the body.
+std::string_view OtherCoding(std::string_view list) {
+  while (!list.empty()) {
+    const size_t comma = std::min(list.find(','), list.size());
+    std::string_view coding = list.substr(0, comma);
+    list.remove_prefix(std::min(comma + 1, list.size()));
+    coding.remove_prefix(std::min(coding.find_first_not_of(" \t"), coding.size()));
+    coding = coding.substr(0, coding.find_last_not_of(" \t") + 1);
+    if (!coding.empty() && !EqualsIgnoreCase(coding, "chunked") && !EqualsIgnoreCase(coding, "identity"))
+      return coding;
+  }
+  return {};
+}
+
+class Parser : public http::basic_parser<false> {
+ public:
+  explicit Parser(Fields& fields) : fields_(fields) {
+    eager(false);  // at most one header or one piece of body per put()
+    body_limit(boost::none);
+    header_limit(
+        std::numeric_limits<std::uint32_t>::max());  // HttpParser counts the bytes of a header itself
+  }
+
+ private:
+  void on_request_impl(http::verb, boost::beast::string_view, boost::beast::string_view, int,
+                       error_code&) override {}
+  void on_response_impl(int status, boost::beast::string_view, int version, error_code&) override {
+    fields_.status = status;
+    fields_.version = version;
+  }
+  void on_field_impl(http::field field, boost::beast::string_view name, boost::beast::string_view value,
+                     error_code&) override {
+    if (fields_.header_done) {
+      if (EndsWithIgnoreCase(View(name), "-error") && fields_.error_trailer.empty()) {
+        fields_.error_trailer.append(View(name)).append(": ").append(View(value));
+      }
+      return;
+    }
+    switch (field) {
+      case http::field::content_type:
+        fields_.content_type = View(value);
+        break;
+      case http::field::content_encoding:
+        if (!EqualsIgnoreCase(View(value), "identity")) fields_.content_encoding = View(value);
+        break;
+      case http::field::transfer_encoding:
+        if (fields_.content_encoding.empty()) fields_.content_encoding = OtherCoding(View(value));
+        break;
+      case http::field::location:
+        fields_.location = View(value);
+        break;
+      case http::field::retry_after:
+        fields_.retry_after = View(value);
+        break;
+      case http::field::date:
+        fields_.date = View(value);
+        break;
+      default:
+        if (field == http::field::unknown && EqualsIgnoreCase(View(name), "retry-after-ms")) {
+          fields_.retry_after_ms = View(value);
+        }
+    }
+  }
+  void on_header_impl(error_code&) override { fields_.header_done = true; }
+  void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
+  std::size_t on_body_impl(boost::beast::string_view body, error_code&) override {
+    fields_.body = View(body);
+    return body.size();
+  }
+  void on_chunk_header_impl(std::uint64_t size, boost::beast::string_view, error_code&) override {
+    fields_.chunk_begun = size > 0;
+  }
+  std::size_t on_chunk_body_impl(std::uint64_t, boost::beast::string_view body, error_code&) override {
+    fields_.body = View(body);
+    fields_.chunk_begun = false;
+    return body.size();
+  }
+  void on_finish_impl(error_code&) override {}
+
+  Fields& fields_;
+};
+
+}  // namespace
+
+class HttpParser::Message {
+ public:
+  explicit Message(size_t max_header_bytes) : max_header_bytes_(max_header_bytes) { Reset(); }
+
+  void Reset() {
+    fields.Clear();
+    parser.emplace(fields);
+    stage_ = Stage::kHeader;
+    tail_.clear();
+    header_bytes_ = 0;
+    error = WireError::kNone;
+    error_text.clear();
+  }
+
+  Step Advance(std::string_view& input, std::string_view& body) {
+    switch (stage_) {
+      case Stage::kHeader:
+        return AdvanceHeader(input);
+      case Stage::kBody:
+        return AdvanceBody(input, body);
+      case Stage::kComplete:
+        return Step::kComplete;
+      case Stage::kError:
+        break;
+    }
+    return Step::kError;
+  }
+
+  Step Close() {
+    switch (stage_) {
+      case Stage::kHeader: {
+        if (tail_.empty()) return Step::kNeedMore;
+        error_code ec;
+        parser->put({tail_.data(), tail_.size()}, ec);
+        if (ec && ec != http::error::need_more) return Fail(WireError::kProtocol, ec.message(), tail_);
+        return Step::kNeedMore;
+      }
+      case Stage::kBody:
+        if (!parser->need_eof()) return Step::kNeedMore;
+        stage_ = Stage::kComplete;
+        return Step::kComplete;
+      case Stage::kComplete:
+        return Step::kComplete;
+      case Stage::kError:
+        break;
+    }
+    return Step::kError;
+  }
+
+  bool Begun() const {
+    if (stage_ != Stage::kBody) return false;
+    if (fields.chunk_begun) return true;
+    std::string_view tail = tail_;
+    if (tail.starts_with("\r\n")) tail.remove_prefix(2);
+    return !tail.empty() && tail != "\r" && tail[0] != '0';  // not what ends a chunk or the body
+  }
+
+  bool HeaderDone() const { return stage_ == Stage::kBody || stage_ == Stage::kComplete; }
+
+  std::optional<Parser> parser;
+  Fields fields;
+  WireError error = WireError::kNone;
+  std::string error_text;
+
+ private:
+  enum class Stage : uint8_t { kHeader, kBody, kComplete, kError };
+
+  Step Fail(WireError e, const std::string& what, std::string_view where) {
+    stage_ = Stage::kError;
+    error = e;
+    error_text = what + ": " + Quote(where);
+    return Step::kError;
+  }
+
+  Step FailTooLarge(std::string_view where) {
+    return Fail(WireError::kHeaderTooLarge,
+                "the response header is larger than " + std::to_string(max_header_bytes_) + " bytes", where);
+  }
+
+  // Beast sees whole headers only: what it refuses then does not depend on the slicing.
+  Step AdvanceHeader(std::string_view& input) {
+    static constexpr std::string_view kPrefix = "HTTP/1.";
+    while (!input.empty()) {
+      const size_t held = tail_.size();
+      const size_t scanned = held < 2 ? 0 : held - 2;
+      if (held > 0) tail_.append(input);
+      const std::string_view bytes = held > 0 ? std::string_view(tail_) : input;
+
+      const size_t known = std::min(bytes.size(), kPrefix.size());
+      if (bytes.substr(0, known) != kPrefix.substr(0, known)) {
+        return Fail(WireError::kProtocol, "not an HTTP/1 response", bytes);
+      }
+      const size_t end = FindHeaderEnd(bytes, scanned);
+      if (std::min(end, bytes.size()) + header_bytes_ > max_header_bytes_) return FailTooLarge(bytes);
+      if (end == std::string_view::npos) {
+        if (held == 0) tail_.assign(input);
+        input = {};
+        return Step::kNeedMore;
+      }
+      const std::string_view header = bytes.substr(0, end);
+      error_code ec;
+      const size_t used = parser->put({header.data(), header.size()}, ec);
+      if (!ec && used != header.size()) ec = http::error::bad_field;
+      if (ec == http::error::need_more) ec = http::error::bad_line_ending;
+      if (ec) return Fail(WireError::kProtocol, ec.message(), header);
+      const int status = fields.status;
+      if (status == 101) return Fail(WireError::kProtocol, "the server switched protocols unasked", header);
+      header_bytes_ += end;
+      input.remove_prefix(end - held);
+      tail_.clear();
+      if (status / 100 != 1) {
+        stage_ = parser->is_done() ? Stage::kComplete : Stage::kBody;
+        return Step::kHeader;
+      }
+      fields.Clear();
+      parser.emplace(fields);
+    }
+    return Step::kNeedMore;
+  }
+
+  // Beast leaves what it cannot use yet, the line ends around a chunk's size. Kept in the tail, it is
+  // completed line by line so that never a byte of body goes there.
+  Step AdvanceBody(std::string_view& input, std::string_view& body) {
+    while (!input.empty()) {
+      error_code ec;
+      if (tail_.empty()) {
+        const std::string_view before = input;
+        input.remove_prefix(parser->put({input.data(), input.size()}, ec));
+        if (ec == http::error::need_more) {
+          tail_.assign(input);
+          input = {};
+          ec = {};
+        }
+        if (ec) return Fail(WireError::kProtocol, ec.message(), before);
+      } else {
+        const size_t line = std::min(input.find('\n'), input.size() - 1) + 1;
+        tail_.append(input.substr(0, line));
+        input.remove_prefix(line);
+        if (tail_.back() == '\n') {
+          const size_t used = parser->put({tail_.data(), tail_.size()}, ec);
+          if (ec == http::error::need_more) {
+            tail_.erase(0, used);
+            ec = {};
+          } else if (ec) {
+            return Fail(WireError::kProtocol, ec.message(), tail_);
+          } else {
+            tail_.clear();
+          }
+        }
+      }
+      if (tail_.size() > max_header_bytes_) return FailTooLarge(tail_);
+      if (!fields.body.empty()) {
+        body = fields.body;
+        fields.body = {};
+        if (parser->is_done()) stage_ = Stage::kComplete;
+        return Step::kBody;
+      }
+      if (parser->is_done()) {
+        stage_ = Stage::kComplete;
+        return Step::kComplete;
+      }
+    }
+    return Step::kNeedMore;
+  }
+
+  const size_t max_header_bytes_;
+  Stage stage_ = Stage::kHeader;
+  std::string tail_;         // of a header, of a chunk's header or of the trailers
+  size_t header_bytes_ = 0;  // of 1xx headers before this one
+};
+
+HttpParser::HttpParser(size_t max_header_bytes) : message_(std::make_unique<Message>(max_header_bytes)) {}
+HttpParser::~HttpParser() = default;
+
+void HttpParser::Reset() { message_->Reset(); }
+HttpParser::Step HttpParser::Advance(std::string_view& input, std::string_view& body) {
+  return message_->Advance(input, body);
+}
+HttpParser::Step HttpParser::Close() { return message_->Close(); }
+bool HttpParser::begun() const { return message_->Begun(); }
+
+int HttpParser::status() const { return message_->HeaderDone() ? message_->fields.status : 0; }
+bool HttpParser::http10() const { return message_->HeaderDone() && message_->fields.version == 10; }
+bool HttpParser::keep_alive() const { return message_->HeaderDone() && message_->parser->keep_alive(); }
+
+std::string_view HttpParser::content_type() const { return message_->fields.content_type; }
+std::string_view HttpParser::content_encoding() const { return message_->fields.content_encoding; }
+std::string_view HttpParser::location() const { return message_->fields.location; }
+std::string_view HttpParser::error_trailer() const { return message_->fields.error_trailer; }
+
+int64_t HttpParser::retry_after_s() const {
+  const Fields& fields = message_->fields;
+  if (const auto ms = ParseNumber(fields.retry_after_ms)) return *ms / 1000 + (*ms % 1000 != 0);
+  if (fields.retry_after.empty()) return -1;
+  if (const auto seconds = ParseNumber(fields.retry_after)) return *seconds;
+  const auto until = ParseDate(fields.retry_after), now = ParseDate(fields.date);
+  return until && now ? std::max<int64_t>(0, *until - *now) : -1;
+}
+
+WireError HttpParser::error() const { return message_->error; }
+std::string_view HttpParser::error_text() const { return message_->error_text; }
+
+}  // namespace llmbench::wire

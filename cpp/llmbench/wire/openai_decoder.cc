@@ -1,0 +1,486 @@
+#include "llmbench/wire/openai_decoder.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "llmbench/wire/escape.h"
+#include "llmbench/wire/json_scratch.h"
+#include "llmbench/wire/json_string.h"
+#include "llmbench/wire/server_error.h"
+
+namespace llmbench::wire {
+namespace {
+
+namespace ondemand = simdjson::ondemand;
+using simdjson::error_code;
+using simdjson::SUCCESS;
+
+// `key` points behind its opening quote; what follows the document may be read.
+template <size_t N>
+bool Is(const char* key, const char (&name)[N]) {
+  return std::memcmp(key, name, N - 1) == 0 && key[N - 1] == '"';
+}
+
+// First character of a value: its type.
+char Type(ondemand::value& value) { return value.raw_json_token()[0]; }
+
+// A string value with at least one character.
+bool IsText(std::string_view token) { return token[0] == '"' && token[1] != '"'; }
+
+// What is between the quotes of a string's token, escapes and all.
+std::string_view Inside(std::string_view token) { return token.substr(1, token.rfind('"') - 1); }
+
+const char* TypeName(char type) {
+  switch (type) {
+    case '{':
+      return "an object";
+    case '[':
+      return "an array";
+    case '"':
+      return "a string";
+    case 'n':
+      return "null";
+    case 't':
+    case 'f':
+      return "a boolean";
+    default:
+      return "a number";
+  }
+}
+
+std::string_view Trim(std::string_view s) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  if (s.empty() ||
+      (static_cast<unsigned char>(s.front()) > ' ' && static_cast<unsigned char>(s.back()) > ' ')) {
+    return s;
+  }
+  s.remove_prefix(std::min(s.find_first_not_of(kSpace), s.size()));
+  return s.substr(0, s.find_last_not_of(kSpace) + 1);
+}
+
+template <typename Fn>
+error_code ForEachMember(ondemand::object object, Fn&& fn) {
+  for (auto member : object) {
+    ondemand::field field;
+    if (const auto error = std::move(member).get(field)) return error;
+    if (const auto error = fn(field.key().raw(), field.value())) return error;
+  }
+  return SUCCESS;
+}
+
+// One document's walk: what it said, and where it did not have the shape it should.
+template <bool kChat>
+class Walk {
+ public:
+  explicit Walk(Answer& answer) : answer_(answer) {}
+
+  error_code Root(ondemand::document& document) {
+    ondemand::json_type type;
+    if (const auto error = document.type().get(type)) return error;
+    if (type != ondemand::json_type::object) return WrongRoot();
+    ondemand::object object;
+    if (const auto error = document.get_object().get(object)) return error;
+    const auto error = ForEachMember(object, [this](const char* key, ondemand::value value) -> error_code {
+      switch (*key) {
+        case 'c':
+          return Is(key, "choices") ? Choices(value) : SUCCESS;
+        case 'u':
+          return Is(key, "usage") ? Usage(value) : SUCCESS;
+        case 'e':
+          if (Is(key, "error")) server_error |= Type(value) != 'n';
+          return SUCCESS;
+        case 'o':
+          if (Is(key, "object")) server_error |= value.raw_json_token().starts_with("\"error\"");
+          return SUCCESS;
+        default:
+          return SUCCESS;
+      }
+    });
+    if (error) return error;
+    return document.current_location().error() == simdjson::OUT_OF_BOUNDS ? SUCCESS : simdjson::TAPE_ERROR;
+  }
+
+  bool server_error = false;
+  bool has_choices = false;  // an array, maybe an empty one
+  bool choices_null = false;
+  bool finished = false;  // a finish reason came
+  bool lone_surrogate = false;
+  size_t choices = 0;
+  EventKind kind = EventKind::kNone;
+  int32_t token_ids = -1;
+  int32_t prompt_tokens = -1, output_tokens = -1, cached_tokens = -1, reasoning_tokens = -1;
+  bool has_usage = false;
+  std::string wrong;  // the path and what is wrong there; "" while the shape is right
+
+ private:
+  error_code Wrong(std::string path, const std::string& what) {
+    wrong = std::move(path) + ": " + what;
+    return simdjson::INCORRECT_TYPE;
+  }
+  error_code WrongType(std::string path, const char* expected, char type) {
+    return Wrong(std::move(path), std::string("expected ") + expected + ", got " + TypeName(type));
+  }
+  error_code WrongRoot() { return Wrong("the event", "expected an object"); }
+  std::string ChoicePath(const char* rest = "") const {
+    return "choices[" + std::to_string(choices) + "]" + rest;
+  }
+
+  void Output(EventKind found) {
+    // Answer text outranks a tool call, which outranks reasoning.
+    if (kind == EventKind::kNone || found == EventKind::kAnswer || kind == EventKind::kReasoning)
+      kind = found;
+  }
+
+  error_code Choices(ondemand::value value) {
+    if (Type(value) == 'n') {
+      choices_null = true;
+      return SUCCESS;
+    }
+    if (Type(value) != '[') return WrongType("choices", "an array", Type(value));
+    has_choices = true;
+    ondemand::array array;
+    if (const auto error = value.get_array().get(array)) return error;
+    for (auto item : array) {
+      ondemand::value choice;
+      if (const auto error = std::move(item).get(choice)) return error;
+      if (Type(choice) != '{') return WrongType(ChoicePath(), "an object", Type(choice));
+      if (const auto error = Choice(choice)) return error;
+      ++choices;
+    }
+    return SUCCESS;
+  }
+
+  error_code Choice(ondemand::value choice) {
+    ondemand::object object;
+    if (const auto error = choice.get_object().get(object)) return error;
+    bool has_text = false, has_message = false;
+    const auto error = ForEachMember(object, [&](const char* key, ondemand::value value) -> error_code {
+      switch (*key) {
+        case 't':
+          if (Is(key, "text")) {
+            has_text = true;
+            return kChat ? SUCCESS : Text(value, "text", EventKind::kAnswer);
+          }
+          return Is(key, "token_ids") ? TokenIds(value) : SUCCESS;
+        case 'd':
+          if (!Is(key, "delta")) return SUCCESS;
+          has_message = true;
+          return kChat ? Message(value, "delta") : SUCCESS;
+        case 'm':
+          if (!Is(key, "message")) return SUCCESS;
+          has_message = true;
+          return kChat ? Message(value, "message") : SUCCESS;
+        case 'f':
+          return Is(key, "finish_reason") ? FinishReason(value) : SUCCESS;
+        default:
+          return SUCCESS;
+      }
+    });
+    if (error) return error;
+    if (kChat && has_text && !has_message) {
+      return Wrong(ChoicePath(".delta"),
+                   "missing; with text beside it this is a completions answer, not a chat one");
+    }
+    if (!kChat && has_message && !has_text) {
+      return Wrong(ChoicePath(".text"), "missing; this is a chat answer, not a completions one");
+    }
+    return SUCCESS;
+  }
+
+  error_code Message(ondemand::value value, const char* name) {
+    if (Type(value) == 'n') return SUCCESS;
+    if (Type(value) != '{') return WrongType(ChoicePath(".") + name, "an object", Type(value));
+    ondemand::object object;
+    if (const auto error = value.get_object().get(object)) return error;
+    return ForEachMember(object, [&](const char* key, ondemand::value field) -> error_code {
+      switch (*key) {
+        case 'c':
+          return Is(key, "content") ? Text(field, "content", EventKind::kAnswer, name) : SUCCESS;
+        case 'r':
+          if (Is(key, "refusal")) return Text(field, "refusal", EventKind::kAnswer, name);
+          if (Is(key, "reasoning_content") || Is(key, "reasoning")) {
+            return Text(field, "reasoning", EventKind::kReasoning, name);
+          }
+          return SUCCESS;
+        case 't':
+          return Is(key, "tool_calls") ? ToolCalls(field) : SUCCESS;
+        case 'f':
+          return Is(key, "function_call") ? Function(field) : SUCCESS;
+        default:
+          return SUCCESS;
+      }
+    });
+  }
+
+  error_code Text(ondemand::value value, const char* name, EventKind text_kind,
+                  const char* parent = nullptr) {
+    const std::string_view token = value.raw_json_token();
+    if (IsText(token)) {
+      Output(text_kind);
+      if (answer_.text == nullptr || text_kind != EventKind::kAnswer) return SUCCESS;
+      return AppendUnescaped(Inside(token), *answer_.text, lone_surrogate) ? SUCCESS : simdjson::STRING_ERROR;
+    }
+    if (token[0] == 'n' || token[0] == '"') return SUCCESS;
+    return WrongType(ChoicePath(".") + (parent != nullptr ? std::string(parent) + "." : std::string()) + name,
+                     "a string", token[0]);
+  }
+
+  error_code ToolCalls(ondemand::value value) {
+    if (Type(value) == 'n') return SUCCESS;
+    if (Type(value) != '[') return WrongType(ChoicePath(".tool_calls"), "an array", Type(value));
+    ondemand::array array;
+    if (const auto error = value.get_array().get(array)) return error;
+    for (auto item : array) {
+      ondemand::value call;
+      if (const auto error = std::move(item).get(call)) return error;
+      if (Type(call) != '{') return WrongType(ChoicePath(".tool_calls"), "objects", Type(call));
+      ondemand::object object;
+      if (const auto error = call.get_object().get(object)) return error;
+      if (const auto error =
+              ForEachMember(object, [this](const char* key, ondemand::value field) -> error_code {
+                return Is(key, "function") ? Function(field) : SUCCESS;
+              })) {
+        return error;
+      }
+    }
+    return SUCCESS;
+  }
+
+  error_code Function(ondemand::value value) {
+    if (Type(value) != '{') return SUCCESS;
+    ondemand::object object;
+    if (const auto error = value.get_object().get(object)) return error;
+    return ForEachMember(object, [this](const char* key, ondemand::value field) -> error_code {
+      // Some servers send whole arguments as an object instead of a string.
+      if ((Is(key, "name") || Is(key, "arguments")) &&
+          (IsText(field.raw_json_token()) || Type(field) == '{')) {
+        Output(EventKind::kTool);
+      }
+      return SUCCESS;
+    });
+  }
+
+  error_code FinishReason(ondemand::value value) {
+    const std::string_view token = value.raw_json_token();
+    if (!IsText(token)) {
+      if (token[0] == 'n' || token[0] == '"') return SUCCESS;
+      return WrongType(ChoicePath(".finish_reason"), "a string", token[0]);
+    }
+    finished = true;
+    const std::string_view reason = Inside(token);
+    const size_t size = std::min(reason.size(), sizeof answer_.finish_reason - 1);
+    std::memcpy(answer_.finish_reason, reason.data(), size);
+    std::memset(answer_.finish_reason + size, 0, sizeof answer_.finish_reason - size);
+    return SUCCESS;
+  }
+
+  error_code TokenIds(ondemand::value value) {
+    if (Type(value) == 'n') return SUCCESS;
+    if (Type(value) != '[') return WrongType(ChoicePath(".token_ids"), "an array", Type(value));
+    ondemand::array array;
+    if (const auto error = value.get_array().get(array)) return error;
+    int32_t count = 0;
+    for (auto item : array) {
+      if (const auto error = item.error()) return error;
+      ++count;
+    }
+    token_ids = std::max(token_ids, 0) + count;
+    return SUCCESS;
+  }
+
+  error_code Usage(ondemand::value value) {
+    if (Type(value) == 'n') return SUCCESS;
+    if (Type(value) != '{') return WrongType("usage", "an object", Type(value));
+    has_usage = true;
+    ondemand::object object;
+    if (const auto error = value.get_object().get(object)) return error;
+    return ForEachMember(object, [this](const char* key, ondemand::value field) -> error_code {
+      if (Is(key, "prompt_tokens")) return Count(field, "usage.prompt_tokens", prompt_tokens);
+      if (Is(key, "completion_tokens")) return Count(field, "usage.completion_tokens", output_tokens);
+      if (Is(key, "reasoning_tokens")) return Count(field, "usage.reasoning_tokens", reasoning_tokens);
+      if (Is(key, "prompt_tokens_details")) return Details(field, cached_tokens);
+      if (Is(key, "completion_tokens_details")) return Details(field, reasoning_tokens);
+      return SUCCESS;
+    });
+  }
+
+  error_code Details(ondemand::value value, int32_t& count) {
+    if (Type(value) != '{') return SUCCESS;
+    ondemand::object object;
+    if (const auto error = value.get_object().get(object)) return error;
+    return ForEachMember(object, [&](const char* key, ondemand::value field) -> error_code {
+      if (&count == &cached_tokens && Is(key, "cached_tokens"))
+        return Count(field, "usage.cached_tokens", count);
+      if (&count == &reasoning_tokens && Is(key, "reasoning_tokens")) {
+        return Count(field, "usage.reasoning_tokens", count);
+      }
+      return SUCCESS;
+    });
+  }
+
+  error_code Count(ondemand::value value, const char* path, int32_t& count) {
+    if (Type(value) == 'n') return SUCCESS;
+    int64_t whole = 0;
+    if (value.get_int64().get(whole) != SUCCESS) {
+      double number = 0;
+      if (value.get_double().get(number) != SUCCESS) return WrongType(path, "a number", Type(value));
+      whole = static_cast<int64_t>(std::clamp(number, -1.0, 2e9));
+    }
+    count = static_cast<int32_t>(std::clamp<int64_t>(whole, -1, std::numeric_limits<int32_t>::max()));
+    return SUCCESS;
+  }
+
+  Answer& answer_;
+};
+
+template <bool kChat>
+class OpenAiDecoder final : public StreamDecoder {
+ public:
+  explicit OpenAiDecoder(std::shared_ptr<JsonScratch> scratch) : scratch_(std::move(scratch)) {}
+
+  void Reset() override {
+    counted_ = 0;
+    continuous_ = true;
+  }
+
+  StreamEvent Decode(std::string_view payload, Answer& answer) override {
+    payload = Trim(payload);
+    if (payload.empty()) return {};
+    if (answer.done) {
+      answer.done_order = true;
+      return {};
+    }
+    if (payload == kDone) {
+      answer.done = true;
+      return {};
+    }
+    const size_t text_size = answer.text != nullptr ? answer.text->size() : 0;
+    Walk<kChat> walk(answer);
+    if (!Run(payload, walk, answer)) {
+      if (answer.text != nullptr) answer.text->resize(text_size);
+      return {};
+    }
+    if (!walk.has_choices && !walk.has_usage) {
+      Fail(payload, walk.choices_null ? "choices: null, and no usage" : "choices: missing, and no usage",
+           answer);
+      return {};
+    }
+    Keep(walk, answer);
+    StreamEvent event{walk.kind, 0};
+    if (walk.token_ids > 0) {
+      event.tokens = static_cast<uint32_t>(walk.token_ids);
+    } else if (walk.output_tokens >= 0 && continuous_ && walk.choices > 0 && walk.output_tokens > counted_) {
+      event.tokens = static_cast<uint32_t>(walk.output_tokens - counted_);
+    }
+    if (walk.output_tokens >= 0) {
+      counted_ = walk.output_tokens;
+    } else if (walk.kind != EventKind::kNone) {
+      continuous_ = false;  // usage that comes later counts the whole answer, not one event
+    }
+    // A token of the finish chunk without text is the end of sequence: not output.
+    if (event.kind == EventKind::kNone && walk.finished) event.tokens = 0;
+    return event;
+  }
+
+  void DecodeError(std::string_view payload, Answer& answer) override {
+    const std::string message = ServerErrorMessage(*scratch_, payload);
+    answer.Fail(WireError::kServerErrorEvent, message.empty() ? payload : message);
+  }
+
+  bool IsWhole(std::string_view payload) override {
+    payload = Trim(payload);
+    simdjson::dom::element root;
+    return payload == kDone || (!payload.empty() && scratch_->Parse(payload, root) == SUCCESS);
+  }
+
+  StreamEvent DecodeDocument(std::string_view body, Answer& answer) override {
+    body = Trim(body);
+    Walk<kChat> walk(answer);
+    if (!Run(body, walk, answer)) {
+      if (answer.text != nullptr) answer.text->clear();
+      return {};
+    }
+    if (walk.choices == 0) {
+      Fail(body,
+           walk.has_choices    ? "choices: empty"
+           : walk.choices_null ? "choices: null"
+                               : "choices: missing",
+           answer);
+      return {};
+    }
+    Keep(walk, answer);
+    const int32_t tokens = walk.token_ids > 0 ? walk.token_ids : std::max(walk.output_tokens, 0);
+    return {walk.kind, static_cast<uint32_t>(tokens)};
+  }
+
+ private:
+  static constexpr std::string_view kDone = "[DONE]";
+
+  // Walks one document; false when it is no good or reports an error.
+  bool Run(std::string_view json, Walk<kChat>& walk, Answer& answer) {
+    ondemand::document document;
+    auto error = scratch_->Iterate(json, document);
+    if (!error) error = walk.Root(document);
+    if (!error && !walk.server_error) return true;
+    if (walk.server_error || !walk.wrong.empty()) return Fail(json, walk.wrong, answer);
+    // Error texts are not always escaped.
+    std::string start;
+    for (const char c : json.substr(0, 16)) {
+      if (c != ' ') start += c;
+    }
+    if (start.starts_with("{\"error\"")) return answer.Fail(WireError::kServerErrorEvent, json);
+    const std::string where = ": " + Quote(json);
+    if (error == simdjson::UTF8_ERROR)
+      return answer.Fail(WireError::kSseJsonInvalid, "invalid UTF-8" + where);
+    return answer.Fail(WireError::kBadEvent, simdjson::error_message(error) + where);
+  }
+
+  // An error the server reports wins over a shape that is wrong.
+  bool Fail(std::string_view json, const std::string& wrong, Answer& answer) {
+    if (const std::string message = ServerErrorMessage(*scratch_, json); !message.empty()) {
+      return answer.Fail(WireError::kServerErrorEvent, message);
+    }
+    if (wrong.empty()) return answer.Fail(WireError::kServerErrorEvent, json);
+    return answer.Fail(WireError::kSchema, wrong + ": " + Quote(json));
+  }
+
+  static void Keep(const Walk<kChat>& walk, Answer& answer) {
+    if (walk.lone_surrogate) answer.lone_surrogate = true;
+    if (walk.token_ids >= 0) answer.token_ids = std::max(answer.token_ids, 0) + walk.token_ids;
+    if (!walk.has_usage) return;
+    if (walk.prompt_tokens >= 0) answer.prompt_tokens = walk.prompt_tokens;
+    if (walk.output_tokens >= 0) answer.output_tokens = walk.output_tokens;
+    if (walk.cached_tokens >= 0) answer.cached_tokens = walk.cached_tokens;
+    if (walk.reasoning_tokens >= 0) answer.reasoning_tokens = walk.reasoning_tokens;
+  }
+
+  const std::shared_ptr<JsonScratch> scratch_;
+  int32_t counted_ = 0;     // output tokens according to the last usage
+  bool continuous_ = true;  // every event with output so far had usage
+};
+
+}  // namespace
+
+std::unique_ptr<StreamDecoder> MakeOpenAiCompletionsDecoder(std::shared_ptr<JsonScratch> scratch) {
+  return std::make_unique<OpenAiDecoder<false>>(std::move(scratch));
+}
+
+std::unique_ptr<StreamDecoder> MakeOpenAiChatDecoder(std::shared_ptr<JsonScratch> scratch) {
+  return std::make_unique<OpenAiDecoder<true>>(std::move(scratch));
+}
+
+std::unique_ptr<StreamDecoder> MakeStreamDecoder(WireFormat format, std::shared_ptr<JsonScratch> scratch) {
+  switch (format) {
+    case WireFormat::kOpenAiCompletions:
+      return MakeOpenAiCompletionsDecoder(std::move(scratch));
+    case WireFormat::kOpenAiChat:
+      return MakeOpenAiChatDecoder(std::move(scratch));
+  }
+  return nullptr;
+}
+
+}  // namespace llmbench::wire

@@ -1,6 +1,8 @@
-// One HTTP/1.1 response from its bytes: status, body framing, stream framing, decoding. Knows nothing of sockets or clocks.
+// One HTTP/1.1 response from its bytes: status, body framing, stream framing, decoding. Knows nothing of
+// sockets or clocks.
 //
-// Any slicing of the same bytes gives the same events and the same answer.
+// Any slicing of the same bytes gives the same events and the same answer; only how much of the bytes the
+// text of a protocol error shows depends on it.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +15,8 @@
 
 namespace llmbench::wire {
 
-// Receives the output-carrying events of one Feed, in order.
+// Receives the output-carrying events of one Feed, in order. A document that was not streamed has none: it
+// says when the answer was complete, not when its tokens were made.
 class EventSink {
  public:
   virtual ~EventSink() = default;
@@ -29,23 +32,31 @@ class ResponseReader {
  public:
   virtual ~ResponseReader() = default;
 
-  // Gets ready for the answer to a new request on the same connection. `streamed`: whether a stream was asked for.
+  // Gets ready for the answer to a new request on the same connection. `streamed`: whether a stream was asked
+  // for.
   virtual void Start(bool streamed, std::string* text) = 0;
 
-  // Takes all of [data, data + size); the buffer has kPadding readable bytes after it and may be overwritten afterwards.
-  // Bytes that come after a complete response are an error of the server's (nothing is pipelined). Returns false once the answer has failed.
+  // Takes all of [data, data + size); the buffer has kPadding readable bytes after it and may be overwritten
+  // afterwards. Bytes that come after a complete response are an error of the server's (nothing is
+  // pipelined): they are dropped and the connection is not to be used again. Returns false once the answer
+  // has failed. What is fed after that is only framed, so that complete() and keep_alive() still come true
+  // where the rest of the body is read. An answer with an HTTP error status fails when its body is complete,
+  // not before.
   virtual bool Feed(const char* data, size_t size, EventSink& sink) = 0;
 
-  // The peer closed (reset = false) or reset the connection. Completes a read-to-close body; otherwise sets the error.
+  // The peer closed (reset = false) or reset the connection. Completes a read-to-close body; otherwise sets
+  // the error.
   virtual void Close(bool reset, EventSink& sink) = 0;
 
-  // The response is whole: its HTTP body ended. answer().error tells whether it is any good.
+  // The response is whole: its HTTP body ended. answer().error tells whether it is any good. A whole good
+  // answer may lack the terminal event (answer().done false): then a finish reason came.
   virtual bool complete() const = 0;
   // An output event may be half here: bytes of a next event were read but do not complete it yet.
   virtual bool event_begun() const = 0;
   virtual bool any_bytes() const = 0;
-  virtual int status() const = 0;        // 0 before the final (not 1xx) status line
-  virtual bool keep_alive() const = 0;   // the connection may carry another request
+  virtual int status() const = 0;  // 0 before the final (not 1xx) status line
+  virtual bool keep_alive()
+      const = 0;  // the connection may carry another request: complete() and both sides agree
   virtual bool http10() const = 0;
   virtual const Answer& answer() const = 0;
   // Seconds of a Retry-After header, -1 when there was none.

@@ -1,6 +1,8 @@
-// What a streamed answer means: one decoder per wire format turns event payloads into output, counts and errors.
+// What a streamed answer means: one decoder per wire format turns event payloads into output, counts and
+// errors.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -14,7 +16,9 @@ inline constexpr size_t kPadding = 64;
 enum class WireFormat : uint8_t { kOpenAiCompletions, kOpenAiChat };
 
 enum class EventKind : uint8_t {
-  kNone,       // no generated output: a role, a finish reason, usage, a keep-alive, the terminal event
+  kNone,  // no generated output: a role, a finish reason, usage, a keep-alive, the terminal event. With
+          // tokens > 0: tokens were generated whose text the server holds back (half a character, a possible
+          // stop string)
   kAnswer,     // answer text
   kReasoning,  // reasoning text only
   kTool,       // a tool call's name or arguments
@@ -55,28 +59,34 @@ struct Answer {
   int32_t reasoning_tokens = -1;
   int32_t token_ids = -1;  // token ids seen, where the server sends them
   char finish_reason[24] = {};
-  bool done = false;             // the format's terminal event came
-  bool done_order = false;       // data after the terminal event, or the terminal event twice
-  bool lone_surrogate = false;   // read as U+FFFD
-  bool unterminated = false;     // the last event lacked its empty line and was accepted
-  bool not_streamed = false;     // one JSON document instead of a stream
+  bool done = false;            // the format's terminal event came
+  bool done_order = false;      // data after the terminal event, or the terminal event twice
+  bool lone_surrogate = false;  // read as U+FFFD; looked for only where text is wanted
+  bool unterminated = false;    // the last event lacked its empty line and was accepted
+  bool not_streamed = false;    // one JSON document instead of a stream
   WireError error = WireError::kNone;
-  std::string error_text;        // what the server or the parser said, at most 512 bytes of it
-  std::string* text = nullptr;   // where answer text goes when it is wanted
+  std::string error_text;       // what the server or the parser said, at most 512 bytes of it
+  std::string* text = nullptr;  // where answer text goes when it is wanted
 
   void Reset(std::string* text_sink);
   bool Fail(WireError e, std::string_view what);  // keeps the first error; returns false
 };
 
-// One per connection; holds no state of an answer beyond what Answer keeps, except what its format needs to tell tokens
-// per event from cumulative counts. Decode never throws and allocates nothing for an ordinary event.
+// One per connection; holds no state of an answer beyond what Answer keeps, except what its format needs to
+// tell tokens per event from cumulative counts. Decode never throws and allocates nothing for an ordinary
+// event.
 class StreamDecoder {
  public:
   virtual ~StreamDecoder() = default;
   virtual void Reset() = 0;
   // One event's payload, with kPadding readable bytes after it. On failure answer.error says why.
   virtual StreamEvent Decode(std::string_view payload, Answer& answer) = 0;
-  // A whole document that was not streamed.
+  // An event that the framing marks as an error (SseEvent::error).
+  virtual void DecodeError(std::string_view payload, Answer& answer) = 0;
+  // Whether the payload is whole: the end of the stream came before the event's own end.
+  virtual bool IsWhole(std::string_view payload) = 0;
+  // A whole document that was not streamed. What comes back says which kinds of output it holds and all its
+  // tokens.
   virtual StreamEvent DecodeDocument(std::string_view body, Answer& answer) = 0;
 };
 

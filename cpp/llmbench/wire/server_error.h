@@ -1,0 +1,16 @@
+// What a server says went wrong, from the JSON it says it in.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "llmbench/wire/stream_decoder.h"
+
+namespace llmbench::wire {
+
+// The message of an error document, with code and type where given: {"error": "…"}, {"error": {"message",
+// "code", "type"}}, the same keys without the outer object, or {"detail": "…" | [{"loc", "msg"}, …]}. "" when
+// it is none of these or no JSON. `body` has kPadding readable bytes after it.
+std::string ServerErrorMessage(JsonScratch& scratch, std::string_view body);
+
+}  // namespace llmbench::wire

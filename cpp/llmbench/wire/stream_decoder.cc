@@ -1,0 +1,24 @@
+#include "llmbench/wire/stream_decoder.h"
+
+#include "llmbench/wire/escape.h"
+
+namespace llmbench::wire {
+
+void Answer::Reset(std::string* text_sink) {
+  prompt_tokens = cached_tokens = output_tokens = reasoning_tokens = token_ids = -1;
+  finish_reason[0] = '\0';
+  done = done_order = lone_surrogate = unterminated = not_streamed = false;
+  error = WireError::kNone;
+  error_text.clear();
+  text = text_sink;
+}
+
+bool Answer::Fail(WireError e, std::string_view what) {
+  if (error == WireError::kNone) {
+    error = e;
+    error_text = OneLine(what);
+  }
+  return false;
+}
+
+}  // namespace llmbench::wire
