@@ -17,7 +17,7 @@ cxx_files = $$(find cpp tests benchmarks -name '*.cc' -o -name '*.h')
 
 .PHONY: help
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 @\2/p' $(MAKEFILE_LIST) | column -t -s @
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## system packages (apt) and .venv, where they are missing
@@ -77,6 +77,14 @@ tsan: setup | build/ ## C++ tests under ThreadSanitizer
 	$(call configure,tsan,)
 	@cmake --build --preset tsan -j $(JOBS)
 	ctest --preset tsan -j $(JOBS)
+
+.PHONY: bench
+bench: setup | build/ ## the programs behind every sentence about speed and precision, a few minutes; wants an idle machine
+	$(call configure,release,$(module))
+	@cmake --build --preset release -j $(JOBS)
+	python benchmarks/ceiling/compare.py
+	python benchmarks/accuracy/truth.py
+	python benchmarks/memory.py
 
 .PHONY: wheel
 wheel: setup ## a wheel with its libraries inside, in wheelhouse/
