@@ -50,10 +50,11 @@ if(_missing)
   list(JOIN _missing ", " _missing_text)
   list(JOIN _apt " " _apt_text)
   list(JOIN _dnf " " _dnf_text)
-  message(FATAL_ERROR
-    "Missing: ${_missing_text}.\n"
-    "  Debian, Ubuntu:  apt-get install -y --no-install-recommends g++ ${_apt_text}\n"
-    "  Fedora:          dnf install -y gcc-c++ ${_dnf_text}\n")
+  if(_apt)
+    set(_install "  Debian, Ubuntu:  apt-get install -y --no-install-recommends g++ ${_apt_text}\n"
+                 "  Fedora:          dnf install -y gcc-c++ ${_dnf_text}\n")
+  endif()
+  message(FATAL_ERROR "Missing: ${_missing_text}.\n" ${_install})
 endif()
 
 if(LLMBENCH_BUILD_TESTS)
