@@ -1,0 +1,37 @@
+// One client connection of the simulated server: its socket, what came in, what must still go out, the answer
+// in progress.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "llmbench/sim/answer.h"
+#include "llmbench/sim/http_request.h"
+
+namespace llmbench::sim {
+
+struct Connection {
+  int fd = -1;  // -1: the slot is free
+  uint32_t generation = 0;
+  uint32_t replica = 0;  // index in the loop
+  int64_t idle_close_ns = 0;
+
+  HttpRequestParser parser;
+  std::string in;
+  bool continue_sent = false;
+  int64_t received_ns = 0;  // kernel receive time of the newest input byte
+  int requests = 0;
+
+  bool busy = false;  // an answer is in progress
+  Answer answer;
+  std::string held;     // formatted, not yet handed to Write
+  int held_events = 0;  // of the answer, in `held`
+
+  std::string out;  // written, not yet taken by the kernel
+  size_t out_taken = 0;
+  bool wants_write = false;  // EPOLLOUT is asked for
+  bool closing = false;      // close when `out` is empty
+};
+
+}  // namespace llmbench::sim
