@@ -42,7 +42,9 @@ class PlotConfig:
 
 
 def read_plot_config(directory: Path) -> PlotConfig:
-    """The directory's `plot_config.yaml`; all None without one. Raises ConfigError naming the file and the key."""
+    """The directory's `plot_config.yaml`; all None without one. Raises ConfigError naming the file and the
+    key.
+    """
     path = directory / FILE_NAME
     try:
         text = path.read_text(encoding="utf-8")
@@ -92,14 +94,19 @@ def _is_linestyle(value: Any) -> bool:
 
 
 def _is_marker(value: Any) -> bool:
-    return isinstance(value, str) and (value in Line2D.markers or (len(value) > 2 and value[0] == value[-1] == "$"))
+    return isinstance(value, str) and (
+        value in Line2D.markers or (len(value) > 2 and value[0] == value[-1] == "$")
+    )
 
 
 _LINESTYLES = ("-", "--", "-.", ":", "None", "none", "solid", "dashed", "dashdot", "dotted")
 
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "label": (lambda value: isinstance(value, str) and value != "", "a text"),
-    "color": (lambda value: isinstance(value, str) and is_color_like(value), "a colour, such as purple or '#D55E00'"),
+    "color": (
+        lambda value: isinstance(value, str) and is_color_like(value),
+        "a colour, such as purple or '#D55E00'",
+    ),
     "marker": (_is_marker, "one of matplotlib's markers, such as o, s, x or ^"),
     "linestyle": (_is_linestyle, f"one of {' '.join(_LINESTYLES)}"),
     "polyfit_degree": (

@@ -1,7 +1,7 @@
 """What the figures of a sweep are drawn from: the results of several directories, matched by their settings.
 
-A result set is one setting of (model, TP, ragged batch, replicas, prompt, generation); it has a series per directory
-that measured it, and a series has a point per number of clients.
+A result set is one setting of (model, TP, ragged batch, replicas, prompt, generation); it has a series per
+directory that measured it, and a series has a point per number of clients.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class ResultSet:
 def load_result_sets(directories: Sequence[Path], warn: Warn) -> list[ResultSet]:
     """Every setting found in the directories, by name.
 
-    A result that cannot be read is left out with a warning, and so is said which setting is missing where. Raises
-    ConfigError when no directory holds a result, ResultsError when not one can be read.
+    A result that cannot be read is left out with a warning, and so is said which setting is missing where.
+    Raises ConfigError when no directory holds a result, ResultsError when not one can be read.
     """
     files = find_points(directories)
     if not files:
@@ -114,9 +114,9 @@ def result_set(
 ) -> ResultSet:
     """The one result set of a figure that is drawn in Python.
 
-    `sources`: result directories, result files, or points already read; a mapping gives a label to each series. Points
-    that are not from a directory make one series. `select` narrows the settings down (`tp_size=4`). Raises ConfigError,
-    which lists the settings there are, unless one is left.
+    `sources`: result directories, result files, or points already read; a mapping gives a label to each
+    series. Points that are not from a directory make one series. `select` narrows the settings down
+    (`tp_size=4`). Raises ConfigError, which lists the settings there are, unless one is left.
     """
     unknown = [name for name in select if name not in _SETTINGS]
     if unknown:
@@ -153,7 +153,8 @@ def result_set(
         there = "; ".join(sorted(setting.set_stem() for setting in by_setting)) or "none"
         asked = ", ".join(f"{name}={value!r}" for name, value in select.items()) or "no setting chosen"
         raise ConfigError(
-            f"a figure shows one setting, and {len(chosen)} fit ({asked}); choose by {', '.join(_SETTINGS)} from: {there}"
+            f"a figure shows one setting, and {len(chosen)} fit ({asked}); "
+            f"choose by {', '.join(_SETTINGS)} from: {there}"
         )
     return ResultSet(chosen[0], tuple(by_setting[chosen[0]]))
 
@@ -163,7 +164,9 @@ def _is_source(value: Any) -> bool:
 
 
 def _series_of(sources: Sequence[Source]) -> list[Series]:
-    directories = [Path(source) for source in sources if not isinstance(source, SweepPoint) and Path(source).is_dir()]
+    directories = [
+        Path(source) for source in sources if not isinstance(source, SweepPoint) and Path(source).is_dir()
+    ]
     labels = _labels(directories)
     series: list[Series] = []
     single: list[SweepPoint] = []

@@ -13,13 +13,24 @@ def sweep_parser(figure: str, description: str) -> Parser:
     parser = Parser(prog=f"python -m llmbench.plots.{figure}", description=description)
     group = parser.add_argument_group("results")
     group.add_argument(
-        "--log_dir", default="./results", metavar="DIR", help="results are in DIR_<backend>/ or DIR/<backend>/"
+        "--log_dir",
+        default="./results",
+        metavar="DIR",
+        help="results are in DIR_<backend>/ or DIR/<backend>/",
     )
     group.add_argument(
-        "--backend", nargs="+", default=[], metavar="NAME", help="the backends to compare (default: all there are)"
+        "--backend",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="the backends to compare (default: all there are)",
     )
     group.add_argument(
-        "--data_dirs", nargs="+", default=[], metavar="DIR", help="result directories by name, instead of --backend"
+        "--data_dirs",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="result directories by name, instead of --backend",
     )
     parser.add_argument_group("figure").add_argument(
         "--out_dir", default=f"./plots/{figure}", metavar="DIR", help="where the PNG and SVG files go"

@@ -1,7 +1,8 @@
-"""How every figure looks: colours, type, grid, legend, caption and files, set without touching matplotlib's state.
+"""How every figure looks: colours, type, grid, legend, caption and files, set without touching matplotlib's
+state.
 
-A figure is drawn inside `look()`, on Axes the caller gives or on those of `new_axes()`; `save()` writes it. pyplot is
-used only where the user works with it already, in a notebook or in a script that has imported it.
+A figure is drawn inside `look()`, on Axes the caller gives or on those of `new_axes()`; `save()` writes it.
+pyplot is used only where the user works with it already, in a notebook or in a script that has imported it.
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from llmbench.errors import ResultsError
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
-# Okabe and Ito's colours, which stay apart under every common colour blindness; their yellow is too light on white.
+# Okabe and Ito's colours, which stay apart under every common colour blindness; their yellow is too light on
+# white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -32,7 +38,7 @@ GRID = "#E3E3E3"
 
 DPI = 200
 
-_RC: dict[str, Any] = {
+_RC: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#9A9A9A",
     "axes.formatter.use_mathtext": True,
@@ -83,16 +89,16 @@ def look() -> Iterator[None]:
 def new_axes(width: float = 8.0, height: float = 4.8, *, shown: bool = True) -> Axes:
     """Axes on a figure of their own, in inches.
 
-    `shown`: a notebook, or a script that uses pyplot, shall show the figure as it would its own. Otherwise pyplot,
-    which looks for a display, is left alone.
+    `shown`: a notebook, or a script that uses pyplot, shall show the figure as it would its own. Otherwise
+    pyplot, which looks for a display, is left alone.
     """
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
     if shown and _uses_pyplot():
         import matplotlib.pyplot as plt
 
-        figure = plt.figure(figsize=(width, height), layout="constrained")
+        figure = plt.figure(figsize=(width, height), layout=layout)
     else:
-        figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)  # type: ignore[union-attr]
+        figure = Figure(figsize=(width, height), layout=layout)
     return figure.add_subplot()
 
 
@@ -116,7 +122,13 @@ def title(axes: Axes, heading: str, detail: str = "") -> None:
     axes.set_title(heading, loc="left", pad=26 if detail else 10)
     if detail:
         axes.annotate(
-            detail, (0, 1), (0, 10), xycoords="axes fraction", textcoords="offset points", color=FAINT, fontsize=10
+            detail,
+            (0, 1),
+            (0, 10),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            color=FAINT,
+            fontsize=10,
         )
 
 
@@ -144,16 +156,51 @@ def _shortened(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"
 
 
-def save(figure: Figure, directory: Path, stem: str) -> list[Path]:
-    """Writes `stem`.png and `stem`.svg; the same figure gives the same bytes. Raises ResultsError when it cannot."""
-    paths = [directory / f"{stem}.png", directory / f"{stem}.svg"]
+def number_points(axes: Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str]) -> None:
+    """A small text to the lower right of each point, left out where it would stand on the one before."""
+    axes.margins(0.07)
+    axes.autoscale_view()
+    last: tuple[float, float] | None = None
+    for at_x, at_y, text in zip(x, y, texts, strict=True):
+        right, up = axes.transData.transform((at_x, at_y)) * 72 / axes.figure.dpi
+        if last is None or abs(right - last[0]) > 14 or abs(up - last[1]) > 10:
+            label = axes.annotate(
+                text,
+                (at_x, at_y),
+                (6, -4),
+                textcoords="offset points",
+                va="top",
+                color=FAINT,
+                fontsize=8.5,
+                zorder=4,
+            )
+            # The line may run through it.
+            label.set_path_effects([withStroke(linewidth=2.5, foreground="white", alpha=0.85)])
+            last = right, up
+
+
+def plain_log_labels(axis: Axis) -> None:
+    """0.5, 1, 2, 5, 10 on a logarithmic axis instead of powers of ten."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def save(axes: Axes, directory: Path, stem: str) -> tuple[Path, Path]:
+    """Writes the figure as `stem`.png and `stem`.svg, the same bytes for the same figure. Raises
+    ResultsError.
+    """
+    # A SubFigure's own figure is the one that holds it, and a Figure's is itself.
+    figure = axes.figure.figure
+    png, svg = directory / f"{stem}.png", directory / f"{stem}.svg"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with mpl.rc_context({key: _RC[key] for key in ("svg.fonttype", "svg.hashsalt", "savefig.facecolor")}):
-            figure.savefig(paths[0], dpi=DPI, metadata={"Software": "llmbench"})
-            figure.savefig(paths[1], metadata={"Creator": "llmbench", "Date": None})
+        with look():
+            figure.savefig(png, dpi=DPI, metadata={"Software": "llmbench"})
+            figure.savefig(svg, metadata={"Creator": "llmbench", "Date": None})
     except OSError as error:
         raise ResultsError(
-            f"cannot write the figure {error.filename or paths[0]}: {error.strerror or error}; choose another --out_dir"
+            f"cannot write the figure {error.filename or png}: {error.strerror or error}; "
+            "choose another --out_dir"
         ) from error
-    return paths
+    return png, svg
