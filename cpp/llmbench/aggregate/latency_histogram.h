@@ -12,7 +12,8 @@ namespace llmbench {
 
 class LatencyHistogram {
  public:
-  static constexpr int kSubBucketBits = 10;  // 1024 parts of each power of two above 2^11: width / value <= 1/1024 < 0.1 %
+  static constexpr int kSubBucketBits =
+      10;  // 1024 parts of each power of two above 2^11: width / value <= 1/1024 < 0.1 %
   static constexpr int64_t kMaxNs = (int64_t{1} << 43) - 1;  // 2.4 hours; larger values count as this
 
   LatencyHistogram();
@@ -26,7 +27,8 @@ class LatencyHistogram {
   int64_t min() const { return count_ ? min_ : 0; }  // exact; 0 when empty
   int64_t max() const { return count_ ? max_ : 0; }  // exact; 0 when empty
   double mean() const;                               // exact; 0 when empty
-  // The smallest bucket's middle such that at least p of all values lie at or below it. p in [0, 1]; 0 when empty.
+  // The smallest bucket's middle such that at least p of all values lie at or below it. p in [0, 1]; 0 when
+  // empty.
   int64_t Percentile(double p) const;
 
   // Bucket counts, for storing and merging elsewhere; index ↔ value by these two.

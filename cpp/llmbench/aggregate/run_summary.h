@@ -11,23 +11,28 @@
 
 namespace llmbench {
 
-// One latency metric over ok requests (gaps for itl and icl). Milliseconds. NaN when n is 0 (std: when n < 1).
+// One latency metric over ok requests (over gaps for icl, over tokens for itl). Milliseconds. NaN when n is
+// 0.
 struct Distribution {
   uint64_t n = 0;
-  double mean, median, std, min, max;  // std: population, as vLLM's (NumPy's default)
-  std::vector<double> percentiles;     // in the order of SummaryOptions::percents
+  // std: population, as vLLM's (NumPy's default); NaN when a failure stands in as +∞.
+  double mean, median, std, min, max;
+  std::vector<double> percentiles;  // in the order of SummaryOptions::percents
 };
 
 struct SummaryOptions {
   std::vector<double> percents = {50, 90, 95, 99};
-  // Per-request limits in ms, by metric name: ttft, tpot, e2el. Empty: no goodput.
+  // Per-request limits in ms, by metric name: ttft, tpot, e2el. Empty: no goodput. A request without a first
+  // token misses a ttft limit; one of a single token meets any tpot limit.
   std::map<std::string, double> goodput;
   bool goodput_from_schedule = false;  // open loop: ttft and e2el of the goodput count from the schedule
   bool ignore_eos = false;
-  // Only requests sent, and tokens arrived, in [window_begin, window_end) ns since the start; absent: the whole measure phase.
+  // Only [window_begin, window_end) ns since the start: requests sent in it (never sent: scheduled in it),
+  // gaps, tokens and completions that arrived in it. Absent: the whole measure phase.
   std::optional<int64_t> window_begin_ns, window_end_ns;
 };
 
+// Rows of the warm-up count nowhere. Tokens and events are those of ok and cut requests.
 struct RunSummary {
   uint64_t requests = 0, completed = 0, failed = 0, cut = 0;
   std::map<std::string, uint64_t> errors;          // outcome name → requests, failures only
@@ -36,12 +41,14 @@ struct RunSummary {
   double duration_s = 0;  // first sent → last end
   uint64_t input_tokens = 0, output_tokens = 0, cached_tokens = 0, reasoning_tokens = 0;
   uint64_t events = 0, merged_events = 0, retried = 0, reused = 0, length_mismatched = 0;
-  double request_throughput = 0, input_throughput = 0, output_throughput = 0, total_throughput = 0;  // per second
+  double request_throughput = 0, input_throughput = 0, output_throughput = 0,
+         total_throughput = 0;                   // per second
   std::optional<double> goodput, goodput_share;  // requests/s; share of all scheduled requests
   // ttft tpot itl icl e2el ttfb ttfat ttft_from_schedule e2el_from_schedule client_lag slot_wait connect_wait
   // normalized_latency connect dns tls
   std::map<std::string, Distribution> latency_ms;
-  std::map<std::string, Distribution> with_failures_ms;  // ttft, e2el and their from_schedule forms, failures and cut as +∞
+  std::map<std::string, Distribution>
+      with_failures_ms;            // ttft, e2el and their from_schedule forms, failures and cut as +∞
   double itl_share = 0;            // share of ok requests whose tokens are known event by event
   std::string itl_absent_because;  // empty when itl is reported
   // Time-weighted over [first sent, last end].

@@ -1,0 +1,50 @@
+// Numbers of a run while it is running, from histograms: for the progress display and for the client's
+// evidence.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+
+#include "llmbench/aggregate/latency_histogram.h"
+#include "llmbench/record/recorder.h"
+
+namespace llmbench {
+
+// Milliseconds, within 0.1 %. NaN while n is 0.
+struct LiveLatency {
+  uint64_t n = 0;
+  double mean_ms, p50_ms, p90_ms, p99_ms, max_ms;
+};
+
+// Requests, counts and latencies are those of the measure phase (warm-up rows are only counted); latencies
+// those of ok requests.
+struct LiveSnapshot {
+  uint64_t warmup = 0;
+  uint64_t requests = 0;  // ended so far
+  std::array<uint64_t, static_cast<size_t>(Outcome::kCount)> outcomes = {};
+  uint64_t completed = 0, failed = 0, cut = 0;
+  uint64_t input_tokens = 0, output_tokens = 0, output_events = 0,
+           merged_events = 0;  // of ok and cut requests
+  uint64_t retried = 0, reused = 0;
+  LiveLatency ttft, e2el, icl, client_lag;
+  // The client about itself, over every read and every merged event, warm-up included.
+  LiveLatency read_lateness, merged_width;
+};
+
+// Fed by the writer's thread, read by any.
+class LiveStats final : public RecordObserver {
+ public:
+  void OnRecord(const RequestRecord& record, std::span<const uint8_t> events) override;
+  void OnSample(ClientSample kind, int64_t value_ns) override;
+
+  LiveSnapshot Snapshot() const;
+
+ private:
+  mutable std::mutex mutex_;
+  LiveSnapshot counts_;  // its latencies are filled in by Snapshot
+  LatencyHistogram ttft_, e2el_, icl_, client_lag_, read_lateness_, merged_width_;
+};
+
+}  // namespace llmbench
