@@ -1,0 +1,106 @@
+"""The share of requests that were served within a time, one line per result.
+
+    python -m llmbench.plots.latency_cdf results/a.llmbench results/b.llmbench --metric ttft
+
+The points are P50, P90 and P99, with their 95 % intervals where the result has them; a hollow point is a
+percentile that so few requests cannot tell.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.lines import Line2D
+
+from llmbench.plots import style
+from llmbench.plots.latency_samples import METRICS, LatencySample, Measured, caption, latency_samples
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
+MARKED = (50, 90, 99)
+
+
+def latency_cdf(
+    results: Measured | Iterable[Measured] | Mapping[str, Measured],
+    ax: Axes | None = None,
+    *,
+    metric: str = "ttft",
+    log: bool = False,
+    shown: bool = True,
+) -> Axes:
+    """Draws the cumulative distribution of one metric and returns the Axes.
+
+    `results`: a result, several, or a mapping of labels to them; a table of requests may stand for a result.
+    `log` makes the time axis logarithmic. `shown`: see `style.new_axes`.
+    """
+    samples = latency_samples(results, metric)
+    with style.look():
+        axes = style.new_axes(shown=shown) if ax is None else ax
+        if log:
+            axes.set_xscale("log")
+            style.plain_log_labels(axes.xaxis)
+        handles: list[Artist] = []
+        for sample, (color, marker) in zip(samples, style.colors_and_markers(), strict=False):
+            handles.append(_draw_sample(axes, sample, metric, color, marker, told=len(samples) == 1))
+        axes.set_xlabel(METRICS[metric][0])
+        axes.set_ylabel("Share of requests (%)")
+        axes.set_ylim(0, 102)
+        if not log:
+            axes.set_xlim(left=0)
+        style.title(
+            axes, METRICS[metric][0].removesuffix(" (ms)"), "How many requests were served within a time"
+        )
+        style.legend(axes, handles, [sample.label for sample in samples])
+        style.caption(axes, caption(samples))
+    return axes
+
+
+def _draw_sample(
+    axes: Axes, sample: LatencySample, metric: str, color: str, marker: str, *, told: bool
+) -> Artist:
+    values = sample.values_ms
+    share = np.arange(len(values) + 1) / len(values) * 100
+    axes.plot(np.concatenate((values[:1], values)), share, color=color, drawstyle="steps-post", zorder=2.2)
+    for percent in MARKED:
+        at = float(np.percentile(values, percent))
+        interval = sample.interval_ms(f"p{percent}_{metric}_ms")
+        if interval is not None:
+            axes.plot(
+                interval, (percent, percent), color=color, alpha=0.35, linewidth=6, solid_capstyle="butt"
+            )
+        face = color if percent / 100 <= sample.supported_share(metric) else "white"
+        axes.plot(at, percent, linestyle="none", marker=marker, color=color, markerfacecolor=face, zorder=3)
+        if told:
+            axes.annotate(
+                f"P{percent} {at:.3g} ms",
+                (at, percent),
+                (9, -5),
+                textcoords="offset points",
+                va="top",
+                fontsize=9,
+                color=style.FAINT,
+            )
+    return Line2D([], [], color=color, marker=marker)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m llmbench.plots.latency_cdf ARGV…`; returns the exit code, raises LlmbenchError."""
+    from llmbench.plots.result_flags import draw_results, result_parser
+
+    parser = result_parser("latency_cdf", "The share of requests that were served within a time.")
+    parser.add_argument("--log", action="store_true", help="logarithmic time axis")
+    args = parser.parse_args(argv)
+    return draw_results(
+        args, lambda results: latency_cdf(results, metric=args.metric, log=args.log, shown=False)
+    )
+
+
+if __name__ == "__main__":
+    from llmbench.cli import execute
+
+    sys.exit(execute("python -m llmbench.plots.latency_cdf", main))

@@ -1,0 +1,168 @@
+"""One latency of every completed request, taken from the rows of single results: what their figures are drawn
+from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from llmbench.errors import ConfigError, ResultsError
+
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.void]
+
+ABSENT_NS = -(2**63)
+
+
+class HasRequests(Protocol):
+    """A `Result`, as far as these figures need one."""
+
+    @property
+    def requests(self) -> Rows: ...
+
+
+Measured = HasRequests | Rows
+"""A result, or the table of its requests alone."""
+
+
+def _between(start: str, end: str) -> Callable[[Rows], Floats]:
+    def milliseconds(rows: Rows) -> Floats:
+        present = (rows[start] != ABSENT_NS) & (rows[end] != ABSENT_NS)
+        values = np.full(len(rows), np.nan)
+        values[present] = (rows[end][present] - rows[start][present]) / 1e6
+        return values
+
+    return milliseconds
+
+
+def _per_token(start: str, end: str, fewer: int) -> Callable[[Rows], Floats]:
+    between = _between(start, end)
+
+    def milliseconds(rows: Rows) -> Floats:
+        tokens = rows["output_tokens"].astype(np.float64) - fewer
+        return between(rows) / np.where(tokens > 0, tokens, np.nan)
+
+    return milliseconds
+
+
+def _client_lag(rows: Rows) -> Floats:
+    ready = np.maximum(np.maximum(rows["scheduled_ns"], rows["slot_ns"]), rows["connected_ns"])
+    values: Floats = np.where(rows["sent_ns"] != ABSENT_NS, (rows["sent_ns"] - ready) / 1e6, np.nan)
+    return values
+
+
+METRICS: dict[str, tuple[str, Callable[[Rows], Floats]]] = {
+    "ttft": ("Time to first token (ms)", _between("sent_ns", "first_token_ns")),
+    "tpot": ("Time per output token (ms)", _per_token("first_token_ns", "last_token_ns", 1)),
+    "e2el": ("End-to-end latency (ms)", _between("sent_ns", "end_ns")),
+    "ttfb": ("Time to first byte (ms)", _between("sent_ns", "first_byte_ns")),
+    "ttfat": ("Time to first answer token (ms)", _between("sent_ns", "first_answer_ns")),
+    "ttft_from_schedule": (
+        "Time to first token, from schedule (ms)",
+        _between("scheduled_ns", "first_token_ns"),
+    ),
+    "e2el_from_schedule": ("End-to-end latency, from schedule (ms)", _between("scheduled_ns", "end_ns")),
+    "normalized_latency": ("Latency per output token (ms)", _per_token("sent_ns", "end_ns", 0)),
+    "slot_wait": ("Wait for a slot (ms)", _between("scheduled_ns", "slot_ns")),
+    "connect_wait": ("Wait for a connection (ms)", _between("slot_ns", "connected_ns")),
+    "client_lag": ("Client lag (ms)", _client_lag),
+}
+"""The axis label of each metric, and how it comes from the rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class LatencySample:
+    """The values of one result in ascending order, and what is known about them."""
+
+    label: str
+    values_ms: Floats
+    completed: int
+    failed: int
+    """Requests that failed or were cut: they have no latency."""
+    verdict: str | None
+    intervals: Mapping[str, Any]
+
+    def interval_ms(self, key: str) -> tuple[float, float] | None:
+        entry = self.intervals.get(key)
+        if not isinstance(entry, Mapping) or entry.get("low") is None or entry.get("high") is None:
+            return None
+        return float(entry["low"]), float(entry["high"])
+
+    def supported_share(self, metric: str) -> float:
+        """The highest percentile, as a share, that this many requests can tell: p with p^n_eff = 0.025."""
+        known = [
+            float(entry["n_eff"])
+            for key, entry in self.intervals.items()
+            if key.endswith(f"_{metric}_ms") and isinstance(entry, Mapping) and entry.get("n_eff")
+        ]
+        return float(0.025 ** (1 / max(1.0, min([*known, float(len(self.values_ms))]))))
+
+
+def latency_samples(
+    results: Measured | Iterable[Measured] | Mapping[str, Measured], metric: str
+) -> list[LatencySample]:
+    """The metric's values of each result. Raises ConfigError for an unknown metric, ResultsError without any
+    value.
+    """
+    if metric not in METRICS:
+        raise ConfigError(f"unknown metric {metric!r}; there are {', '.join(METRICS)}")
+    if isinstance(results, Mapping):
+        named = list(results.items())
+    elif isinstance(results, np.ndarray) or hasattr(results, "requests"):
+        named = [("", results)]
+    else:
+        named = [("", result) for result in results]
+    samples = [
+        _sample(label or _label_of(result, i), result, metric) for i, (label, result) in enumerate(named)
+    ]
+    for sample in samples:
+        if len(sample.values_ms) == 0:
+            raise ResultsError(f"{sample.label}: no completed request has a {metric}")
+    return samples
+
+
+def _label_of(result: Measured, index: int) -> str:
+    path = getattr(result, "path", None)
+    return Path(path).stem if path else f"result {index + 1}"
+
+
+def _sample(label: str, result: Measured, metric: str) -> LatencySample:
+    rows = result if isinstance(result, np.ndarray) else result.requests
+    rows = rows[rows["phase"] != 0]
+    completed = rows[rows["outcome"] == 0]
+    values = METRICS[metric][1](completed)
+    verdict = getattr(getattr(result, "verdict", None), "status", None)
+    return LatencySample(
+        label=label,
+        values_ms=np.sort(values[np.isfinite(values)]),
+        completed=len(completed),
+        failed=len(rows) - len(completed),
+        verdict=str(verdict) if verdict is not None else None,
+        intervals=_intervals_of(result),
+    )
+
+
+def _intervals_of(result: Measured) -> Mapping[str, Any]:
+    if isinstance(result, np.ndarray) or not hasattr(result, "to_json"):
+        return {}
+    intervals = result.to_json().get("llmbench", {}).get("intervals", {})
+    return intervals if isinstance(intervals, Mapping) else {}
+
+
+def caption(samples: list[LatencySample]) -> str:
+    """How many requests there were, which of them are not in the figure, and the verdicts."""
+    parts = []
+    for sample in samples:
+        text = f"{sample.completed} requests"
+        if sample.failed:
+            text += f", {sample.failed} more failed or cut and not shown"
+        if sample.verdict:
+            text += f", {sample.verdict}"
+        parts.append(text if len(samples) == 1 else f"{sample.label}: {text}")
+    return " · ".join(parts)
