@@ -52,10 +52,12 @@ def latency_cdf(
         axes.set_ylim(0, 102)
         if not log:
             axes.set_xlim(left=0)
-        style.title(
-            axes, METRICS[metric][0].removesuffix(" (ms)"), "How many requests were served within a time"
-        )
-        style.legend(axes, handles, [sample.label for sample in samples])
+        heading = METRICS[metric][0].removesuffix(" (ms)")
+        if len(samples) == 1:
+            style.title(axes, heading, f"{samples[0].label} · share of requests served within a time")
+        else:
+            style.title(axes, heading, "Share of requests served within a time")
+            style.legend(axes, handles, [sample.label for sample in samples])
         style.caption(axes, caption(samples))
     return axes
 
