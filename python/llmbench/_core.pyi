@@ -160,3 +160,11 @@ class SimServer:
         """Binds and serves; returns the ports, one per replica. Raises CoreError."""
     def wait(self, timeout_s: float) -> bool: ...
     def stop(self) -> None: ...
+    @property
+    def urls(self) -> list[str]: ...
+    @property
+    def description(self) -> str:
+        """The model and the mode, for a line of output."""
+
+def sim_options() -> list[dict[str, Any]]:
+    """Every option of the simulated server: name, kind (bool, int, float, str), default, choices, group, help."""

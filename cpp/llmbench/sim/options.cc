@@ -8,6 +8,8 @@
 #include <functional>
 #include <limits>
 
+#include "llmbench/base/return_if_error.h"
+
 namespace llmbench::sim {
 namespace {
 
@@ -119,6 +121,8 @@ std::vector<Entry> MakeEntries() {
   add(Whole(where, "port", &O::port, 0, 65535,
             "first port; replica i listens on port + i; 0 lets the kernel choose"));
   add(Whole(where, "replicas", &O::replicas, 1, 4096, "independent servers in this process, one port each"));
+  add(Flag(where, "front", &O::front,
+           "one port for all replicas; each request goes to the least loaded one"));
   add(Whole(where, "threads", &O::threads, 1, 256, "threads the replicas are spread over"));
 
   const char* what = "what it serves";
@@ -270,6 +274,23 @@ absl::Status SetOption(const std::string& name, const std::string& value, Option
   const std::string nearest = NearestName(key, names);
   return absl::InvalidArgumentError("sim option '" + name + "' is unknown" +
                                     (nearest.empty() ? "." : "; did you mean '" + nearest + "'?"));
+}
+
+absl::StatusOr<Options> OptionsFrom(const std::vector<std::pair<std::string, std::string>>& given) {
+  Options options;
+  bool names_time = false;
+  bool names_mode = false;
+  for (const auto& [name, value] : given) {
+    LLMBENCH_RETURN_IF_ERROR(SetOption(name, value, &options));
+    names_time = names_time || name == "ttft_ms" || name == "itl_ms" || name == "ttft-ms" || name == "itl-ms";
+    names_mode = names_mode || name == "fixed";
+  }
+  if (names_time && !names_mode) options.fixed = true;
+  if (names_time && !options.fixed) {
+    return absl::InvalidArgumentError(
+        "sim options 'ttft_ms' and 'itl_ms' are for fixed mode; leave out 'fixed', or make it true.");
+  }
+  return options;
 }
 
 absl::Status ParseRange(const std::string& text, std::pair<double, double>* range) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 
 namespace llmbench::sim {
 
@@ -35,6 +36,7 @@ struct Options {
   std::string host = "127.0.0.1";
   int port = 0;  // replica i listens on port + i; 0: the kernel chooses
   int replicas = 1;
+  bool front = false;  // one port for all replicas
   int threads = 1;
 
   // What is served.
@@ -124,6 +126,9 @@ const std::vector<OptionInfo>& OptionTable();
 // Sets one option from text: "true" and "false", a number, a choice. The error names the option, the value
 // and what it takes; an unknown name is answered with the nearest one.
 absl::Status SetOption(const std::string& name, const std::string& value, Options* options);
+
+// All that are given, in any order. A time of fixed mode selects it unless `fixed` is given too.
+absl::StatusOr<Options> OptionsFrom(const std::vector<std::pair<std::string, std::string>>& given);
 
 // What no single option can tell: pairs that need each other, lists that do not parse.
 absl::Status Validate(const Options& options);
