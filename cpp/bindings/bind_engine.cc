@@ -143,10 +143,6 @@ struct PyRunConfig {
   }
 };
 
-const char* PhaseName(Phase phase) {
-  return phase == Phase::kWarmup ? "warmup" : phase == Phase::kMeasure ? "measure" : "drain";
-}
-
 // A run with its result file and its live statistics, which end in the right order.
 class PyRun {
  public:
@@ -190,7 +186,7 @@ class PyRun {
 
   py::dict Snapshot() {
     const RunSnapshot s = run_->Snapshot();
-    const LiveStats::Snapshot stats = stats_.Take();
+    const LiveSnapshot stats = stats_.Snapshot();
     py::dict d;
     d["elapsed_s"] = s.elapsed_s;
     d["started"] = s.started;
@@ -201,10 +197,10 @@ class PyRun {
     d["waiting"] = s.waiting;
     d["output_events"] = s.output_events;
     d["bytes_in"] = s.bytes_in;
-    d["phase"] = PhaseName(s.phase);
+    d["phase"] = std::string(PhaseName(s.phase));
     d["worker_busy"] = s.busiest_worker;
-    d["ttft_p50_ms"] = Milliseconds(stats.ttft, 0.50);
-    d["ttft_p99_ms"] = Milliseconds(stats.ttft, 0.99);
+    d["ttft_p50_ms"] = OrNone(stats.ttft, stats.ttft.p50_ms);
+    d["ttft_p99_ms"] = OrNone(stats.ttft, stats.ttft.p99_ms);
     return d;
   }
 
@@ -224,18 +220,18 @@ class PyRun {
   }
 
  private:
-  static py::object Milliseconds(const LiveStats::Percentiles& p, double which) {
-    if (p.count == 0) return py::none();
-    return py::float_(static_cast<double>(which < 0.9 ? p.p50_ns : p.p99_ns) / kNsPerMs);
+  static py::object OrNone(const LiveLatency& latency, double value) {
+    return latency.n == 0 ? py::object(py::none()) : py::object(py::float_(value));
   }
 
-  static py::dict Describe(const LiveStats::Percentiles& p) {
+  static py::dict Describe(const LiveLatency& latency) {
     py::dict d;
-    d["count"] = p.count;
-    d["p50"] = static_cast<double>(p.p50_ns) / kNsPerMs;
-    d["p99"] = static_cast<double>(p.p99_ns) / kNsPerMs;
-    d["max"] = static_cast<double>(p.max_ns) / kNsPerMs;
-    d["mean"] = p.mean_ns / kNsPerMs;
+    d["count"] = latency.n;
+    d["mean"] = OrNone(latency, latency.mean_ms);
+    d["p50"] = OrNone(latency, latency.p50_ms);
+    d["p90"] = OrNone(latency, latency.p90_ms);
+    d["p99"] = OrNone(latency, latency.p99_ms);
+    d["max"] = OrNone(latency, latency.max_ms);
     return d;
   }
 
@@ -252,7 +248,7 @@ class PyRun {
 
   py::dict Evidence() {
     const RunReport report = run_->Report();
-    const LiveStats::Snapshot stats = stats_.Take();
+    const LiveSnapshot stats = stats_.Snapshot();
     py::dict d;
     d["start_unix_ns"] = report.start_unix_ns;
     d["interrupted"] = report.interrupted;

@@ -174,6 +174,7 @@ void Worker::Turn() {
   }
   if (turn_ns_ >= next_sweep_ns_) SweepTimeouts(turn_ns_);
   recorder_->HandOver(turn_ns_);
+  if (in_flight_ == 0) Advance(turn_ns_);  // not a sleep later
 }
 
 // ---- Stages ----
