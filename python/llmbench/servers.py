@@ -127,9 +127,11 @@ class ServerRecord:
 
 
 class Server:
-    """A server started by this process. Use as a context manager, or call `stop`; an exit of the process stops it too."""
+    """A server started by this process. A context manager; `stop` and an exit of the process end it too."""
 
-    def __init__(self, command: ServerCommand, process: subprocess.Popen[bytes], record: ServerRecord, log_offset: int):
+    def __init__(
+        self, command: ServerCommand, process: subprocess.Popen[bytes], record: ServerRecord, log_offset: int
+    ):
         self.command = command
         self.record = record
         self.url = command.url
@@ -211,7 +213,9 @@ class Server:
             code = self.exit_code()
             if code is not None:
                 how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-                raise ServerStartError(f"the server {self.command.name} {how} before it was ready{self._log_advice()}")
+                raise ServerStartError(
+                    f"the server {self.command.name} {how} before it was ready{self._log_advice()}"
+                )
             answer = _answer_of(waiting_for[0])
             if answer == "200":
                 waiting_for.pop(0)
@@ -232,7 +236,9 @@ class Server:
                 text = log.read().decode(errors="replace")
         except OSError:
             return ""
-        shown = ["".join(c for c in line if c.isprintable() or c == "\t") for line in text.splitlines()[-lines:]]
+        shown = [
+            "".join(c for c in line if c.isprintable() or c == "\t") for line in text.splitlines()[-lines:]
+        ]
         return "\n".join(shown).strip("\n")
 
     def stop(self, grace_s: float = 10.0) -> None:
@@ -277,7 +283,10 @@ def records() -> list[ServerRecord]:
 def end_own() -> None:
     """Ends what this process started and should not leave behind, also when it was interrupted while starting it."""
     for record in records():
-        if not record.detached and (record.owner_pid, record.owner_start) == (os.getpid(), process_start(os.getpid())):
+        if not record.detached and (record.owner_pid, record.owner_start) == (
+            os.getpid(),
+            process_start(os.getpid()),
+        ):
             record.end()
 
 
@@ -307,12 +316,15 @@ def running(deployment: str) -> list[ServerRecord]:
 
 
 def state_dir() -> Path:
-    """Where records live: LLMBENCH_STATE_DIR, else the user's state directory, else one below the temporary directory."""
+    """Where records live: LLMBENCH_STATE_DIR, else the user's state directory, else a temporary one."""
     if given := os.environ.get(STATE_VARIABLE):
         choices = [Path(given)]
     else:
         home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111 (may lack a home)
-        choices = [Path(home) / "llmbench" / "servers", Path(tempfile.gettempdir()) / f"llmbench-{os.getuid()}"]
+        choices = [
+            Path(home) / "llmbench" / "servers",
+            Path(tempfile.gettempdir()) / f"llmbench-{os.getuid()}",
+        ]
     for choice in choices:
         with contextlib.suppress(OSError):
             choice.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -385,7 +397,9 @@ def _answer_of(url: str) -> str:
     connection: http.client.HTTPConnection
     if parts.scheme == "https":
         # Readiness says nothing secret, and a certificate that does not fit is the measurement's to report.
-        connection = http.client.HTTPSConnection(host, port, timeout=2, context=ssl._create_unverified_context())
+        connection = http.client.HTTPSConnection(
+            host, port, timeout=2, context=ssl._create_unverified_context()
+        )
     else:
         connection = http.client.HTTPConnection(host, port, timeout=2)
     try:

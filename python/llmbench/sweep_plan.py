@@ -37,6 +37,8 @@ class SweepSpec:
     mean_max_new_tokens: tuple[int, ...]
     num_clients: tuple[int, ...]
     max_prompt_length: int
+    fp6: bool = False
+    """The server's weights in 6 bits."""
     num_requests: int | None = None
     """None: clients × 4 + 32."""
     prompt_length_var: float = 0.3
@@ -56,7 +58,9 @@ class SweepSpec:
     """The server is already running: its settings only label the results."""
 
     @classmethod
-    def of(cls, *, backend: str = "sim", model: str | None = None, served_model: str | None = None, **given: Any) -> SweepSpec:
+    def of(
+        cls, *, backend: str = "sim", model: str | None = None, served_model: str | None = None, **given: Any
+    ) -> SweepSpec:
         """The spec for what was given; a value of None counts as not given.
 
         A single number stands for a list of one. What is not given comes from the preset of the named model, else from
@@ -89,20 +93,33 @@ class SweepSpec:
         return spec
 
     def _check(self) -> None:
-        for key, least in (("max_prompt_length", 1), ("num_requests", 1), ("warmup", 0), ("n", 1), ("seed", 0)):
+        for key, least in (
+            ("max_prompt_length", 1),
+            ("num_requests", 1),
+            ("warmup", 0),
+            ("n", 1),
+            ("seed", 0),
+        ):
             value = getattr(self, key)
             if value is not None and not (_is_whole(value) and value >= least):
                 raise ConfigError(f"--{key} must be a whole number of at least {least}, not {value}")
-        for key, most in (("prompt_length_var", None), ("max_new_tokens_var", None), ("temperature", None), ("top_p", 1)):
+        for key, most in (
+            ("prompt_length_var", None),
+            ("max_new_tokens_var", None),
+            ("temperature", None),
+            ("top_p", 1),
+        ):
             value = getattr(self, key)
-            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0) or (most and value > most):
+            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0) or (
+                most and value > most
+            ):
                 wanted = f"between 0 and {most}" if most else "0 or more"
                 raise ConfigError(f"--{key} must be {wanted}, not {value}")
         for mean in self.mean_prompt_length:
             if mean > self.max_prompt_length:
                 raise ConfigError(
-                    f"--mean_prompt_length {mean} is over --max_prompt_length {self.max_prompt_length}, so nearly every "
-                    "prompt would be cut to it: raise the maximum or lower the mean"
+                    f"--mean_prompt_length {mean} is over --max_prompt_length {self.max_prompt_length}, so nearly "
+                    "every prompt would be cut to it: raise the maximum or lower the mean"
                 )
         if self.client_only:
             for key in ("tp_size", "max_ragged_batch_size", "num_replicas"):
@@ -115,7 +132,9 @@ class SweepSpec:
         if not self.model.strip() or "\0" in self.model:
             raise ConfigError(f"--model {self.model!r} is no name")
         if len(self.model.encode()) > _LONGEST_MODEL:
-            raise ConfigError(f"--model {self.model[:40]}… is too long to name result files: {_LONGEST_MODEL} bytes at most")
+            raise ConfigError(
+                f"--model {self.model[:40]}… is too long to name result files: {_LONGEST_MODEL} bytes at most"
+            )
 
     @property
     def result_dir(self) -> Path:
@@ -127,11 +146,22 @@ class SweepSpec:
 
     def args(self) -> dict[str, Any]:
         """What a result file stores as `args`, all but the point's own values."""
-        return {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name not in _SWEPT}
+        return {
+            each.name: getattr(self, each.name)
+            for each in dataclasses.fields(self)
+            if each.name not in _SWEPT
+        }
 
 
 _LONGEST_MODEL = 160  # file names hold 255 bytes, the six numbers among them
-_SWEPT = ("tp_size", "max_ragged_batch_size", "num_replicas", "mean_prompt_length", "mean_max_new_tokens", "num_clients")
+_SWEPT = (
+    "tp_size",
+    "max_ragged_batch_size",
+    "num_replicas",
+    "mean_prompt_length",
+    "mean_max_new_tokens",
+    "num_clients",
+)
 
 
 @dataclass(frozen=True)
@@ -142,12 +172,16 @@ class ServerSettings:
     tp_size: int
     max_ragged_batch_size: int
     num_replicas: int
+    fp6: bool = False
 
     def describe(self) -> str:
         return (
             f"TP {self.tp_size}, batch {self.max_ragged_batch_size}, "
-            f"{self.num_replicas} replica{'s' if self.num_replicas > 1 else ''}"
+            f"{self.num_replicas} replica{'s' if self.num_replicas > 1 else ''}{', fp6' if self.fp6 else ''}"
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
 
     def file_stem(self) -> str:
         return (
@@ -182,7 +216,7 @@ def plan(spec: SweepSpec) -> tuple[PlannedServer, ...]:
     """Every combination once, in the order of the flags, clients fastest."""
     planned = []
     for tp_size, batch, replicas in product(spec.tp_size, spec.max_ragged_batch_size, spec.num_replicas):
-        settings = ServerSettings(spec.model, tp_size, batch, replicas)
+        settings = ServerSettings(spec.model, tp_size, batch, replicas, spec.fp6)
         points = tuple(
             _point(spec, Combination(spec.model, tp_size, batch, replicas, prompt, generation, clients))
             for prompt, generation, clients in product(
@@ -216,6 +250,7 @@ def differences(stored: Mapping[str, Any], spec: SweepSpec, point: PlannedPoint)
 
 
 _TELLING = (
+    "fp6",
     "num_requests",
     "stream",
     "max_prompt_length",

@@ -35,7 +35,8 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 FAMILY = """
 import os, signal, subprocess, sys, time
 sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
-stubborn = [sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); print('stubborn', flush=True); time.sleep(600)"]
+ignore = "import signal, time; signal.signal(15, signal.SIG_IGN); print('stubborn', flush=True); time.sleep(600)"
+stubborn = [sys.executable, "-c", ignore]
 children = [subprocess.Popen(sleeper), subprocess.Popen(sleeper, start_new_session=True), subprocess.Popen(stubborn)]
 print(*[child.pid for child in children], flush=True)
 time.sleep(600)
@@ -51,7 +52,9 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         record.end(grace_s=0)
 
 
-def python(script: str, *arguments: str, url: str = "http://127.0.0.1:1", name: str = "test") -> ServerCommand:
+def python(
+    script: str, *arguments: str, url: str = "http://127.0.0.1:1", name: str = "test"
+) -> ServerCommand:
     return ServerCommand(
         name=name, argv=(sys.executable, "-c", script, *arguments), url=url, ready_urls=(url + "/health",)
     )
@@ -121,18 +124,32 @@ def test_the_whole_group_is_ended_after_its_leader_died(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "message"),
+    ("script", "patience_s", "message"),
     [
-        ("print('no such model: m'); raise SystemExit(7)", r"ended with code 7 before it was ready; .*\nno such model: m$"),
-        ("import os; os.kill(os.getpid(), 9)", r"was ended by signal 9 before it was ready; its log .* is empty$"),
-        ("print('loading \\x1b[31mweights', flush=True); import time; time.sleep(600)", r"was not ready after 0\.5 s .*--server_timeout.*\nloading \[31mweights$"),
+        (
+            "print('no such model: m'); raise SystemExit(7)",
+            20,
+            r"ended with code 7 before .*\nno such model: m$",
+        ),
+        (
+            "import os; os.kill(os.getpid(), 9)",
+            20,
+            r"was ended by signal 9 before it was ready; its log .* is empty$",
+        ),
+        (
+            "print('loading \\x1b[31mweights', flush=True); import time; time.sleep(600)",
+            0.5,
+            r"was not ready after 0\.5 s .*--server_timeout.*\nloading \[31mweights$",
+        ),
     ],
-)  # fmt: skip
-def test_a_server_that_does_not_get_ready(tmp_path: Path, script: str, message: str) -> None:
+)
+def test_a_server_that_does_not_get_ready(
+    tmp_path: Path, script: str, patience_s: float, message: str
+) -> None:
     with Server.start(python(script), tmp_path / "server.log") as server:
         until(lambda: bool(server.log_tail()) or server.exit_code() is not None)
         with pytest.raises(ServerStartError, match="(?s)" + message):
-            server.wait_ready(0.5)
+            server.wait_ready(patience_s)
     assert issubclass(ServerStartError, ServerUnreachableError)
     assert servers.records() == []
 
@@ -171,7 +188,9 @@ if {detached}:
 print(server.pid, flush=True)
 {how}
 """
-    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, timeout=60, check=False
+    )
     return int(done.stdout)
 
 
@@ -201,9 +220,13 @@ def test_a_server_whose_owner_was_killed_while_starting_it_is_found_by_its_token
 
 def test_only_the_recorded_process_is_ended(tmp_path: Path) -> None:
     """A process id that was given out again belongs to someone else."""
-    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    bystander = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True
+    )
     try:
-        start_and_die(tmp_path, "os.kill(server.pid, 9); os.kill(os.getpid(), signal.SIGKILL)")
+        start_and_die(
+            tmp_path, "server._process.kill(); server._process.wait(); os.kill(os.getpid(), signal.SIGKILL)"
+        )
         (path,) = Path(os.environ[servers.STATE_VARIABLE]).glob("*.json")
         path.write_text(json.dumps(json.loads(path.read_text()) | {"pgid": bystander.pid}))
         assert servers.end_orphans() == []

@@ -48,7 +48,11 @@ def test_naming_a_model_takes_its_preset(
 ) -> None:
     spec = SweepSpec.of(model=model)
     assert spec.model == model
-    assert (spec.tp_size, spec.mean_prompt_length, spec.mean_max_new_tokens) == (tp_size, prompts, generations)
+    assert (spec.tp_size, spec.mean_prompt_length, spec.mean_max_new_tokens) == (
+        tp_size,
+        prompts,
+        generations,
+    )
     assert spec.max_prompt_length == longest
 
 
@@ -59,7 +63,9 @@ def test_every_preset_makes_a_plan(model: str) -> None:
 
 
 def test_flags_win_over_the_preset_and_only_those_given() -> None:
-    spec = SweepSpec.of(model="meta-llama/Llama-2-70b-hf", tp_size=[2], mean_prompt_length=100, num_clients=None)
+    spec = SweepSpec.of(
+        model="meta-llama/Llama-2-70b-hf", tp_size=[2], mean_prompt_length=100, num_clients=None
+    )
     assert (spec.tp_size, spec.mean_prompt_length, spec.mean_max_new_tokens) == ((2,), (100,), (60, 128))
     assert len(spec.num_clients) == 11
 
@@ -96,11 +102,23 @@ def test_where_results_go(out_json_dir: str, backend: str, expected: str) -> Non
         ({"prompt_length_var": -0.1}, r"--prompt_length_var must be 0 or more, not -0\.1"),
         ({"max_new_tokens_var": float("nan")}, r"--max_new_tokens_var must be 0 or more, not nan"),
         ({"top_p": 1.5}, r"--top_p must be between 0 and 1, not 1\.5"),
-        ({"mean_prompt_length": [500, 5000]}, r"--mean_prompt_length 5000 is over --max_prompt_length 4000.*raise"),
+        (
+            {"mean_prompt_length": [500, 5000]},
+            r"--mean_prompt_length 5000 is over --max_prompt_length 4000.*raise",
+        ),
         ({"backend": "opnai"}, r"unknown backend 'opnai': did you mean openai"),
-        ({"backend": "openai", "tp_size": [1, 2]}, r"--tp_size 1 2: a server that is already running .* --tp_size 1$"),
-        ({"backend": "vllm", "model": "meta-llama/Llama-2-70b-hf"}, r"--tp_size 4 8: a server that is already running"),
-        ({"client_only": True, "num_replicas": [1, 2]}, r"--num_replicas 1 2: a server that is already running"),
+        (
+            {"backend": "openai", "tp_size": [1, 2]},
+            r"--tp_size 1 2: a server that is already running .* --tp_size 1$",
+        ),
+        (
+            {"backend": "vllm", "model": "meta-llama/Llama-2-70b-hf"},
+            r"--tp_size 4 8: a server that is already running",
+        ),
+        (
+            {"client_only": True, "num_replicas": [1, 2]},
+            r"--num_replicas 1 2: a server that is already running",
+        ),
         ({"model": " "}, r"--model ' ' is no name"),
         ({"model": "m" * 240}, r"--model .* too long"),
         ({"clients": 3}, r"unknown sweep setting 'clients'"),
@@ -112,13 +130,20 @@ def test_wrong_settings_are_named_with_their_value(given: dict[str, Any], messag
 
 
 def test_a_plan_is_server_settings_times_client_settings() -> None:
-    spec = SweepSpec.of(tp_size=[1, 2], num_replicas=[1, 2], mean_prompt_length=[500, 600], num_clients=[1, 4, 4], warmup=2)
+    spec = SweepSpec.of(
+        tp_size=[1, 2], num_replicas=[1, 2], mean_prompt_length=[500, 600], num_clients=[1, 4, 4], warmup=2
+    )
     planned = plan(spec)
     assert [server.settings for server in planned] == [
         ServerSettings("meta-llama/Llama-2-7b-hf", tp, 768, replicas) for tp in (1, 2) for replicas in (1, 2)
     ]
     assert [
-        (point.combination.prompt_length, point.combination.num_clients, point.num_requests, point.warmup_requests)
+        (
+            point.combination.prompt_length,
+            point.combination.num_clients,
+            point.num_requests,
+            point.warmup_requests,
+        )
         for point in planned[0].points
     ] == [(500, 1, 36, 2), (500, 4, 48, 8), (600, 1, 36, 2), (600, 4, 48, 8)]
     assert planned[0].points[1].ramp_s == pytest.approx(0.04)

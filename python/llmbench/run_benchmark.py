@@ -1,0 +1,432 @@
+"""`python -m llmbench.run_benchmark`, the same as `llmbench sweep`: server settings × client settings.
+
+    python -m llmbench.run_benchmark --tp_size 1 2 --num_clients 1 2 4 8 --stream
+
+starts the simulated server for each server setting, measures every client setting and keeps one result per combination
+in results_sim/. With `--backend openai --base-url URL` a running server is measured instead. Stopped at any moment, the
+same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from llmbench.cli import flags
+from llmbench.errors import ConfigError, ServerUnreachableError
+
+if TYPE_CHECKING:
+    from llmbench.endpoint import Endpoint
+    from llmbench.sweep_display import SweepDisplay
+    from llmbench.sweep_plan import SweepSpec
+
+_SETTINGS = (
+    "backend",
+    "model",
+    "tp_size",
+    "max_ragged_batch_size",
+    "num_replicas",
+    "fp6",
+    "mean_prompt_length",
+    "mean_max_new_tokens",
+    "num_clients",
+    "max_prompt_length",
+    "num_requests",
+    "prompt_length_var",
+    "max_new_tokens_var",
+    "warmup",
+    "stream",
+    "seed",
+    "temperature",
+    "top_p",
+    "n",
+    "ignore_eos",
+    "deployment_name",
+    "out_json_dir",
+    "overwrite_results",
+    "client_only",
+)
+_RUN_OPTIONS = (
+    "workers",
+    "connect",
+    "connect_timeout",
+    "first_token_timeout",
+    "idle_timeout",
+    "request_timeout",
+    "drain",
+    "retries",
+    "max_error_rate",
+    "save_text",
+)
+_URL_PATHS = ("/v1/completions", "/v1/chat/completions")
+
+
+def parser(prog: str = "python -m llmbench.run_benchmark") -> flags.Parser:
+    made = flags.Parser(
+        prog=prog,
+        description="Measures every combination of server and client settings; several values of a flag sweep it.",
+        conflict_handler="resolve",
+    )
+    made.add_argument(
+        "action",
+        nargs="?",
+        metavar="start|stop|restart",
+        help="only start, stop or restart the server of this deployment, and measure nothing",
+    )
+    flags.add_target(made)
+    made.set_defaults(host=None, port=None)
+    _add_own_target(made)
+    _add_server(made)
+    _add_client(made)
+    _add_engine(made)
+    _add_results(made)
+    return made
+
+
+def _add_own_target(made: flags.Parser) -> None:
+    group = made.add_argument_group("sweep target")
+    group.add_argument(
+        "--backend",
+        metavar="NAME",
+        help="openai, openai-chat, vllm, vllm-chat, or sim, which is started (default sim)",
+    )
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        help="a well-known one brings its preset of lengths and TP sizes (default: the only one of a running server, "
+        "else meta-llama/Llama-2-7b-hf)",
+    )
+    group.add_argument(
+        "--base-url",
+        "--openai_api_url",
+        metavar="URL",
+        help="a running server; its full request path may be given",
+    )
+    group.add_argument(
+        "--openai_api_key", metavar="KEY", help="better --api-key-env: other users can see arguments"
+    )
+    group.add_argument(
+        "--deployment_name", metavar="NAME", help="names a server left running (default benchmark-deployment)"
+    )
+
+
+def _add_server(made: flags.Parser) -> None:
+    group = made.add_argument_group("server settings")
+    _sweeping(group, "--tp_size", "tensor-parallel degree (default 1, or the model's preset)")
+    _sweeping(group, "--max_ragged_batch_size", "tokens and sequences of a batch (default 768)")
+    _sweeping(group, "--num_replicas", "copies of the model (default 1)")
+    group.add_argument("--fp6", action="store_true", help="6-bit weights")
+    group.add_argument(
+        "--client_only",
+        action="store_true",
+        help="use the running server; its settings only label the results",
+    )
+    group.add_argument(
+        "--server_args",
+        type=_words,
+        default=(),
+        metavar="'ARGS'",
+        help="further arguments for the started server, such as '--gpu H100-SXM'",
+    )
+    group.add_argument(
+        "--server_timeout", type=flags.positive, default=600.0, metavar="S", help="for a server to get ready"
+    )
+
+
+def _add_client(made: flags.Parser) -> None:
+    group = made.add_argument_group("client settings")
+    _sweeping(group, "--mean_prompt_length", "tokens (default 2600, or the model's preset)")
+    _sweeping(group, "--mean_max_new_tokens", "tokens to generate (default 60, or the model's preset)")
+    _sweeping(group, "--num_clients", "requests in flight (default 1 2 4 6 8 12 16 20 24 28 32)")
+    group.add_argument(
+        "--num_requests", type=flags.count, metavar="N", help="per point (default clients × 4 + 32)"
+    )
+    group.add_argument(
+        "--max_prompt_length", type=flags.count, metavar="N", help="longest prompt (default 4000)"
+    )
+    group.add_argument(
+        "--prompt_length_var",
+        type=flags.amount,
+        metavar="X",
+        help="standard deviation / mean of lengths (default 0.3)",
+    )
+    group.add_argument(
+        "--max_new_tokens_var", type=flags.amount, metavar="X", help="the same of generation (default 0.3)"
+    )
+    group.add_argument(
+        "--warmup", type=flags.whole, metavar="N", help="requests per client before each point (default 1)"
+    )
+    group.add_argument("--stream", action="store_true", help="stream answers: first-token and token times")
+    group.add_argument(
+        "--use_thread", action="store_true", help="accepted; clients are neither processes nor threads here"
+    )
+    group.add_argument(
+        "--seed", type=flags.whole, metavar="N", help="of lengths, words and start times (default 42)"
+    )
+    group.add_argument("--temperature", type=flags.amount, metavar="X", help="sampling (default 1.0)")
+    group.add_argument("--top_p", type=flags.share, metavar="X", help="sampling (default 0.9)")
+    group.add_argument("--n", type=flags.count, metavar="N", help="answers per request (default 1)")
+    group.add_argument(
+        "--ignore_eos", action="store_true", help="ask the server not to stop before the asked length"
+    )
+
+
+def _add_engine(made: flags.Parser) -> None:
+    group = made.add_argument_group("engine")
+    group.add_argument("--connect", choices=("pooled", "new", "sticky"), default="pooled", help="connections")
+    group.add_argument("--workers", type=flags.count, default=1, metavar="N", help="client threads")
+    group.add_argument("--connect-timeout", type=flags.seconds, default=10.0, metavar="S", help="0: none")
+    group.add_argument(
+        "--first-token-timeout", type=flags.seconds, default=0.0, metavar="S", help="0: none (default 0)"
+    )
+    group.add_argument(
+        "--idle-timeout", type=flags.seconds, default=120.0, metavar="S", help="without a byte; 0: none"
+    )
+    group.add_argument(
+        "--request-timeout", type=flags.seconds, default=0.0, metavar="S", help="in all; 0: none (default 0)"
+    )
+    group.add_argument(
+        "--drain", type=flags.seconds, default=5.0, metavar="S", help="for running requests at the end"
+    )
+    group.add_argument(
+        "--retries", type=flags.whole, default=0, metavar="N", help="per failed request (default 0)"
+    )
+
+
+def _add_results(made: flags.Parser) -> None:
+    group = made.add_argument_group("results")
+    group.add_argument(
+        "--out_json_dir", metavar="DIR", help="results go to DIR_<backend>/ (default ./results/)"
+    )
+    group.add_argument(
+        "--overwrite_results", action="store_true", help="measure points again that have a result"
+    )
+    group.add_argument(
+        "--goodput",
+        nargs="+",
+        action="extend",
+        type=flags.slo_limit,
+        default=[],
+        metavar="METRIC:MS",
+        help="limits per request, such as ttft:200",
+    )
+    group.add_argument(
+        "--max-error-rate", type=flags.share, default=0.01, metavar="X", help="share of failures allowed"
+    )
+    group.add_argument("--strict", action="store_true", help="exit 3 unless every point's verdict is VALID")
+    group.add_argument("--save-text", action="store_true", help="keep generated texts")
+    group.add_argument("--dry-run", action="store_true", help="show the plan and do nothing")
+    group.add_argument(
+        "--show", nargs="+", metavar="FILE", help="print the summary of saved results and measure nothing"
+    )
+    group.add_argument("--quiet", action="store_true", help="print errors only")
+    group.add_argument("--no-progress", action="store_true", help="no progress bar")
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of arguments: {error}") from None
+
+
+def _sweeping(group: Any, flag: str, text: str) -> None:
+    group.add_argument(flag, nargs="+", action="extend", type=flags.count, metavar="N", help=text)
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "python -m llmbench.run_benchmark") -> int:
+    """Runs the command and returns its exit code; raises LlmbenchError for what is wrong before the first point."""
+    args = parser(prog).parse_args(sys.argv[1:] if argv is None else argv)
+    # Not argparse's `choices`: it would complain of the value that follows a misspelled flag, and not of the flag.
+    if args.action not in (None, "start", "stop", "restart"):
+        raise ConfigError(f"unknown action {args.action!r}: there are start, stop and restart")
+    if args.show:
+        from llmbench.postprocess_results import show
+
+        return show(args.show)
+
+    from llmbench.sweep_display import SweepDisplay
+
+    display = SweepDisplay(quiet=args.quiet, progress=not args.no_progress)
+    _notes(args, display)
+    if args.action:
+        return _serve(args, display)
+    return _sweep(args, display)
+
+
+def _notes(args: argparse.Namespace, display: SweepDisplay) -> None:
+    if args.backend is None:
+        args.backend = "sim"
+        display.note("no --backend given: measuring the simulated server (--backend sim)")
+    if args.use_thread:
+        display.note("--use_thread changes nothing: clients are neither processes nor threads here")
+
+
+def _sweep(args: argparse.Namespace, display: SweepDisplay) -> int:
+    from llmbench.sweeping import execute, measure_with, served_model
+
+    server_args = args.server_args
+    settings = _settings(args)
+    endpoint = _endpoint(args, settings)
+    if endpoint is not None:
+        settings["client_only"] = True
+        if server_args:
+            raise ConfigError(
+                "--server_args are for a server that llmbench starts, and this one runs already"
+            )
+    served = served_model(endpoint) if endpoint is not None and settings.get("model") is None else None
+    spec = _spec(settings, served)
+    if args.dry_run:
+        _show_plan(spec, display)
+        return 0
+    result = execute(
+        spec,
+        endpoint,
+        measure=measure_with(
+            {name: getattr(args, name) for name in _RUN_OPTIONS} | {"goodput": dict(args.goodput) or None},
+            server_args,
+        ),
+        display=display,
+        server_args=server_args,
+        server_timeout_s=args.server_timeout,
+        max_error_rate=args.max_error_rate,
+    )
+    code = result.exit_code
+    if code == 0 and args.strict and any(point.verdict not in (None, "VALID") for point in result.points):
+        return 3
+    return code
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    """What was typed. An absent switch counts as not given."""
+    typed = {name: getattr(args, name) for name in _SETTINGS}
+    return {name: value for name, value in typed.items() if value is not None and value is not False}
+
+
+def _spec(settings: dict[str, Any], served: str | None = None) -> SweepSpec:
+    from llmbench.sweep_plan import SweepSpec
+
+    return SweepSpec.of(served_model=served, **settings)
+
+
+def _endpoint(args: argparse.Namespace, settings: dict[str, Any]) -> Endpoint | None:
+    """The running server that the flags name, or None when one is to be started. Fills in its settings where known."""
+    from llmbench.sweep_plan import STARTED_BACKENDS
+
+    has_address = any((args.base_url, args.host, args.port, args.unix_socket))
+    if args.backend in STARTED_BACKENDS and not has_address:
+        if not args.client_only:
+            return None
+        args.base_url = _running_server(settings)
+    args.host, args.port = args.host or "127.0.0.1", args.port or 8000
+    for path in _URL_PATHS:
+        if args.base_url and args.base_url.rstrip("/").endswith(path):
+            # The old flag took the full address of a request.
+            base = args.base_url.rstrip("/").removesuffix(path)
+            args.base_url, args.endpoint = base, args.endpoint or path
+    import dataclasses
+
+    endpoint = flags.endpoint_from(args)
+    if args.openai_api_key:
+        endpoint = dataclasses.replace(endpoint, api_key=args.openai_api_key, api_key_name="--openai_api_key")
+    return endpoint
+
+
+def _running_server(settings: dict[str, Any]) -> str:
+    """The address of the server that `start` left running, whose settings label the results."""
+    from llmbench import servers
+    from llmbench.sweep_plan import SweepSpec
+
+    deployment = settings.get("deployment_name", SweepSpec.deployment_name)
+    found = servers.running(deployment)
+    if not found:
+        raise ServerUnreachableError(
+            f"no server of the deployment {deployment} is running: start one with the action `start`, or give its "
+            "address with --base-url"
+        )
+    record = found[-1]
+    for name, value in record.settings.items():
+        given = settings.setdefault(name, value if name == "model" else [value])
+        if given not in (value, [value]):
+            shown = " ".join(map(str, given)) if isinstance(given, list) else given
+            raise ConfigError(
+                f"--{name} {shown}: the running server of {deployment} has {value}; leave the flag out, or `restart`"
+            )
+    return record.url
+
+
+def _serve(args: argparse.Namespace, display: SweepDisplay) -> int:
+    """start, stop and restart."""
+    from llmbench import launchers, servers
+    from llmbench.sweep_plan import plan
+    from llmbench.sweeping import check_writable, signals_as_interrupts
+
+    settings = _settings(args)
+    launchers.check_startable(args.backend)
+    spec = _spec(settings)
+    found = servers.running(spec.deployment_name)
+    if args.action == "start" and found:
+        raise ConfigError(
+            f"a server of the deployment {spec.deployment_name} is running at {found[-1].url} already: "
+            "`stop` or `restart` it, or choose another --deployment_name"
+        )
+    if args.action != "start":
+        for record in found:
+            record.end()
+            display.note(f"stopped {record.name} at {record.url}")
+        if not found:
+            display.note(f"no server of the deployment {spec.deployment_name} is running")
+        if args.action == "stop":
+            return 0
+    planned = plan(spec)
+    if len(planned) != 1:
+        raise ConfigError(
+            f"`{args.action}` starts one server, and these settings make {len(planned)}: give one value each of "
+            "--tp_size, --max_ragged_batch_size and --num_replicas"
+        )
+    check_writable(spec.result_dir)
+    server_settings = planned[0].settings
+    display.note(f"starting {spec.model} on {spec.backend}: {server_settings.describe()}")
+    with signals_as_interrupts():
+        server = servers.Server.start(
+            launchers.command_of(spec.backend, server_settings, args.server_args, detached=True),
+            spec.result_dir / f"server-{server_settings.file_stem()}.log",
+            deployment=spec.deployment_name,
+            settings=server_settings.to_dict(),
+            detached=True,
+        )
+        try:
+            server.wait_ready(args.server_timeout)
+        except BaseException:
+            server.stop()
+            raise
+    server.detach()
+    display.note(
+        f"{spec.deployment_name} is ready at {server.url}, process group {server.pid}; log {server.log_path}"
+    )
+    return 0
+
+
+def _show_plan(spec: SweepSpec, display: SweepDisplay) -> None:
+    from llmbench.sweep_plan import plan
+
+    for server in plan(spec):
+        how = "running server" if spec.client_only else "start a server"
+        display.note(f"{how}: {spec.model}, {server.settings.describe()}")
+        for point in server.points:
+            path = spec.result_dir / point.combination.file_name
+            exists = " (exists)" if path.exists() and not spec.overwrite_results else ""
+            display.note(
+                f"  prompt {point.combination.prompt_length}, generation {point.combination.gen_length}, "
+                f"{point.combination.num_clients} clients, "
+                f"{point.warmup_requests} + {point.num_requests} requests{exists}"
+            )
+
+
+if __name__ == "__main__":
+    from llmbench.cli import execute as run_command
+
+    sys.exit(run_command("python -m llmbench.run_benchmark", main))

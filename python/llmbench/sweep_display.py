@@ -1,0 +1,332 @@
+"""What a sweep shows: a line when something happens, one progress bar over all points, and the table of all points.
+
+On a terminal and in a notebook the bar stands below the lines; elsewhere there are the lines only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import signal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from llmbench.combination import Combination, SweepPoint
+    from llmbench.sweep_plan import PlannedPoint, ServerSettings, SweepSpec
+    from llmbench.sweeping import PointOutcome, SweepResult
+
+_VERDICT_STYLE = {"VALID": "green", "UNSTABLE": "yellow", "CLIENT-LIMITED": "yellow", "INVALID": "bold red"}
+_STATE_STYLE = {"failed": "bold red", "interrupted": "yellow", "open": "dim"}
+
+
+class SweepDisplay:
+    """Tells the user what a sweep does, while it does it."""
+
+    def __init__(self, *, quiet: bool = False, progress: bool = True, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, quiet=quiet)
+        self._live = progress and not quiet and (self.console.is_terminal or self.console.is_jupyter)
+        self._bar: Progress | None = None
+        self._total = 0
+        self._finished = 0
+        self._current = ""
+
+    @contextlib.contextmanager
+    def running(self, spec: SweepSpec, total: int) -> Iterator[None]:
+        """The time of the sweep; the bar is up during it."""
+        self._total = total
+        self._print(
+            f"{total} point{'s' if total != 1 else ''} of {spec.model} on {spec.backend}, results in {spec.result_dir}/"
+        )
+        if not spec.stream:
+            self._print(
+                "Without --stream there are no token times: no first token, no token generation latency."
+            )
+        if not self._live:
+            yield
+            return
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True),
+            console=self.console,
+            transient=True,
+            expand=True,
+        ) as self._bar:
+            self._task = self._bar.add_task("", total=total)
+            yield
+
+    def note(self, line: str) -> None:
+        self._print(line)
+
+    def server_starting(self, settings: ServerSettings) -> None:
+        self._describe(f"starting server: TP {settings.tp_size}, {settings.num_replicas} repl.")
+        if not self._live:
+            self._print(f"starting the server: {settings.describe()}")
+
+    def point_starting(self, point: PlannedPoint) -> None:
+        self._current = _short(point.combination)
+        self._describe(self._current)
+
+    def progress(self, snapshot: Mapping[str, Any]) -> None:
+        """About four times a second, with the engine's live numbers."""
+        if self._bar is None:
+            return
+        planned = snapshot.get("planned") or 0
+        ended = (snapshot.get("completed") or 0) + (snapshot.get("failed") or 0)
+        share = min(ended / planned, 1.0) if planned > 0 else 0.0
+        self._bar.update(self._task, completed=self._finished + share)
+        if snapshot.get("stopping"):
+            self._describe(f"{self._current}: stopping")
+
+    def point_finished(self, outcome: PointOutcome) -> None:
+        self._finished += 1
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._finished)
+        number = f"[{self._finished:>{len(str(self._total))}}/{self._total}]"
+        indent = " " * (len(number) + 1)
+        result = outcome.result
+        if outcome.state == "existing" and result is not None:
+            self._print(f"{number} {_short(outcome.combination)}: {outcome.path} exists, skipped")
+            if outcome.reason:
+                self._print(
+                    f"{indent}{outcome.reason}; --overwrite_results measures it again", style="yellow"
+                )
+        elif result is not None:
+            self.summary(result, number + " ")
+        else:
+            self._print(f"{number} {_short(outcome.combination)}", end=": ")
+            self._print(f"{outcome.state}", style=_STATE_STYLE.get(outcome.state, ""), end="")
+            self._print(f": {outcome.reason}" if outcome.reason != outcome.state else "")
+
+    def summary(self, result: SweepPoint, number: str = "") -> None:
+        """The numbers of one point and its verdict."""
+        indent = " " * len(number)
+        for at, line in enumerate(packed(summary_parts(result), self._width() - len(indent))):
+            self._print((indent if at else number) + line)
+        self._print_verdict(result, indent)
+
+    def finished(self, result: SweepResult) -> None:
+        """The table of all points, and where things stand."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        if any(point.done for point in result.points):
+            self.console.print()
+            self.console.print(*points_tables(result.points), sep="\n\n")
+        done = sum(point.done for point in result.points)
+        left = len(result.points) - done
+        if result.error is not None:
+            self._print(f"stopped: {result.error}", style="bold red")
+        if result.interrupted:
+            how = "interrupted" if result.signum is None else f"ended by {signal.Signals(result.signum).name}"
+            self._print(
+                f"{how} with {done} of {len(result.points)} points done; the same command goes on from there",
+                style="yellow",
+            )
+        elif left:
+            self._print(
+                f"{left} of {len(result.points)} points have no result; the same command tries them again"
+            )
+        if done:
+            self._print(f"figure: llmbench plot throughput_latency --data_dirs {result.result_dir}")
+
+    def _print_verdict(self, result: SweepPoint, indent: str) -> None:
+        verdict = result.llmbench.get("verdict")
+        if not isinstance(verdict, Mapping):
+            return
+        status = str(verdict.get("status"))
+        failed = sum(value for value in _counts(result.llmbench.get("errors")))
+        tail = f", {failed} of {failed + result.completed} requests failed" if failed else ""
+        self._print(indent, end="")
+        self._print(status, style=_VERDICT_STYLE.get(status, ""), end="")
+        self._print(tail)
+        for reason in verdict.get("reasons") or []:
+            for line in wrapped(str(reason), self._width() - len(indent) - 2):
+                self._print(f"{indent}  {line}")
+
+    def _describe(self, what: str) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, description=escape(what))
+
+    def _print(self, line: str, *, style: str = "", end: str = "\n") -> None:
+        # Soft wrap: a log or a pipe gets whole lines, a terminal folds them itself.
+        self.console.print(line, style=style, end=end, markup=False, soft_wrap=True)
+
+    def _width(self) -> int:
+        return self.console.width if self.console.is_terminal else 10_000
+
+
+def summary_parts(result: SweepPoint) -> list[str]:
+    """The console line of one combination in pieces; what was not measured is left out rather than given as 0."""
+    return result.summary_line().split(", ")
+
+
+def points_tables(points: Sequence[PointOutcome]) -> list[Table]:
+    """All points in one table, or, where that would take more than eighty characters, in one per server setting."""
+    if len(_varied(points)) <= _MOST_COLUMNS:
+        return [points_table(points)]
+    by_server: dict[tuple[int, ...], list[PointOutcome]] = {}
+    for point in points:
+        at = point.combination
+        by_server.setdefault((at.tp_size, at.max_ragged_batch_size, at.num_replicas), []).append(point)
+    return [points_table(group) for group in by_server.values()]
+
+
+def points_table(points: Sequence[PointOutcome]) -> Table:
+    """One table; settings that are the same everywhere stand above it."""
+    varied = _varied(points)
+    fixed = [f"{name} {values[0]}" for name, values in _setting_columns(points) if name not in varied]
+    streamed = any(point.result is not None and point.result.streamed for point in points)
+    table = Table(
+        title=escape(", ".join([points[0].combination.model, *fixed])),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1 if len(varied) < _MOST_COLUMNS else 0, 0, 0),
+        show_edge=False,
+    )
+    for name in varied:
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("queries\n/s", "tokens\n/s", "latency\ns", *(("TTFT\nms", "TPOT\nms") if streamed else ())):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for row, point in enumerate(points):
+        status, style = point.state, _STATE_STYLE.get(point.state, "")
+        if point.result is not None:
+            status = point.result.verdict or "not judged"
+            style = _VERDICT_STYLE.get(status, "")
+        table.add_row(
+            *(str(values[row]) for values in varied.values()),
+            *_numbers(point.result, streamed),
+            f"[{style}]{status}[/]" if style else status,
+        )
+    return table
+
+
+_MOST_COLUMNS = 4
+
+
+def _numbers(result: SweepPoint | None, streamed: bool) -> list[str]:
+    if result is None:
+        return [""] * (5 if streamed else 3)
+    values = [result.queries_per_s, result.tokens_per_s, result.mean_latency_s]
+    if streamed:
+        values += [_milli(result.mean_ttft_s), _milli(result.mean_tpot_s)]
+    return [figures(value) for value in values]
+
+
+def table_text(points: Sequence[PointOutcome], width: int) -> str:
+    console = Console(width=width, no_color=True, highlight=False, force_terminal=False, force_jupyter=False)
+    with console.capture() as capture:
+        console.print(*points_tables(points), sep="\n\n")
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def table_html(result: SweepResult) -> str:
+    """The table for a notebook."""
+    table = points_table(result.points)
+    heads = "".join(f"<th>{html.escape(str(column.header))}</th>" for column in table.columns)
+    cells = [list(column.cells) for column in table.columns]
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{_cell_html(str(column[row]))}</td>" for column in cells) + "</tr>"
+        for row in range(len(result.points))
+    )
+    note = ""
+    if result.error is not None:
+        note = f"<p>stopped: {html.escape(str(result.error))}</p>"
+    elif result.interrupted:
+        note = "<p>interrupted; the same call goes on from there</p>"
+    return f"<table><caption>{html.escape(str(table.title))}</caption><tr>{heads}</tr>{rows}</table>{note}"
+
+
+def packed(parts: Iterable[str], width: int) -> list[str]:
+    """The parts, joined by commas, in lines of at most `width`; no part is broken."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and len(lines[-1]) + 2 + len(part) < width:
+            lines[-1] += f", {part}"
+        else:
+            if lines:
+                lines[-1] += ","
+            lines.append(part)
+    return lines
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, max(width, 20)) or [""]
+
+
+def figures(value: float | None) -> str:
+    """Three significant figures and more where the number is large: 0.0123, 4.56, 1234. Empty for what is absent."""
+    if value is None:
+        return ""
+    if value == 0:
+        return "0"
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.{max(0, 2 - _exponent(value))}f}"
+
+
+def _exponent(value: float) -> int:
+    return int(f"{value:e}".partition("e")[2])
+
+
+def _milli(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1000
+
+
+def _cell_html(cell: str) -> str:
+    """A table cell without rich's markup."""
+    from rich.text import Text
+
+    return html.escape(Text.from_markup(cell).plain)
+
+
+def _setting_columns(points: Sequence[PointOutcome]) -> list[tuple[str, list[int]]]:
+    names = {
+        "TP": "tp_size",
+        "batch": "max_ragged_batch_size",
+        "repl.": "num_replicas",
+        "prompt": "prompt_length",
+        "gen": "gen_length",
+        "clients": "num_clients",
+    }
+    return [(shown, [getattr(point.combination, name) for point in points]) for shown, name in names.items()]
+
+
+def _varied(points: Sequence[PointOutcome]) -> dict[str, list[int]]:
+    """The settings that differ between points, and the clients in any case."""
+    return {
+        name: values for name, values in _setting_columns(points) if len(set(values)) > 1 or name == "clients"
+    }
+
+
+def _short(combination: Combination) -> str:
+    return (
+        f"TP {combination.tp_size}, {combination.num_replicas} repl., prompt {combination.prompt_length}, "
+        f"gen {combination.gen_length}, {combination.num_clients} clients"
+    )
+
+
+def _counts(errors: Any) -> list[int]:
+    return (
+        [value for value in errors.values() if isinstance(value, int)] if isinstance(errors, Mapping) else []
+    )

@@ -1,0 +1,597 @@
+"""The sweep: every server setting, and for each started server every client setting, measured and kept.
+
+`sweep()` is the job of `python -m llmbench.run_benchmark` from Python. A point that has its result file is not measured
+again, so a sweep that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, cast
+
+from llmbench import launchers, servers
+from llmbench.combination import Combination, SweepPoint, read_json, response_details, write_json
+from llmbench.errors import (
+    ClientLimitError,
+    ConfigError,
+    LlmbenchError,
+    NoRequestSucceededError,
+    ResultsError,
+    ServerUnreachableError,
+)
+from llmbench.interrupts import EXIT_CODES
+from llmbench.sweep_plan import PlannedPoint, PlannedServer, SweepSpec, differences, plan
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from llmbench.endpoint import Endpoint
+    from llmbench.results import Result
+    from llmbench.sweep_display import SweepDisplay
+    from llmbench.workloads import Workload
+
+STATES = ("measured", "existing", "failed", "interrupted", "open")
+"""What became of a point: measured now; its result was there before; no usable result; cut off; not reached."""
+
+_EXIT_ORDER = (130, 143, 129, 74, 2, 1, 4, 3, 0)
+
+
+@dataclass(frozen=True)
+class PointOutcome:
+    """What became of one combination."""
+
+    combination: Combination
+    state: str
+    path: Path
+    """Where its JSON is, or would be."""
+    result: SweepPoint | None = None
+    """Its numbers, for a point measured now or before."""
+    reason: str = ""
+    """Why there is no result, or what is remarkable about it."""
+    exit_code: int = 0
+
+    @property
+    def done(self) -> bool:
+        return self.result is not None
+
+    @property
+    def verdict(self) -> str | None:
+        return self.result.verdict if self.result else None
+
+    @property
+    def summary(self) -> dict[str, float | None]:
+        """The numbers of the console line; None for what was not measured. Empty without a result."""
+        if self.result is None:
+            return {}
+        return {
+            "completed": self.result.completed,
+            "queries_per_s": self.result.queries_per_s,
+            "tokens_per_s": self.result.tokens_per_s,
+            "latency_s": self.result.mean_latency_s,
+            "tpot_s": self.result.mean_tpot_s,
+            "ttft_s": self.result.mean_ttft_s,
+        }
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """All points of a sweep in the order of its plan, those measured earlier among them."""
+
+    spec: SweepSpec
+    points: tuple[PointOutcome, ...]
+    error: LlmbenchError | None = None
+    """What ended the sweep before its last point, other than the user."""
+    interrupted: bool = False
+    signum: int | None = None
+    plot: SweepPlots = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plot", SweepPlots(self))
+
+    @property
+    def result_dir(self) -> Path:
+        return self.spec.result_dir
+
+    @property
+    def exit_code(self) -> int:
+        codes = {point.exit_code for point in self.points}
+        if self.error is not None:
+            codes.add(self.error.exit_code)
+        if self.interrupted:
+            codes.add(EXIT_CODES.get(signal.Signals(self.signum or signal.SIGINT), 130))
+        return next((code for code in _EXIT_ORDER if code in codes), 0)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dict per point, for `pandas.DataFrame(result.rows())`."""
+        return [
+            point.combination.to_args() | {"state": point.state} | point.summary | {"verdict": point.verdict}
+            for point in self.points
+        ]
+
+    def table(self, width: int = 80) -> str:
+        """All points as text."""
+        from llmbench.sweep_display import table_text
+
+        return table_text(self.points, width)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        from llmbench.sweep_display import table_html
+
+        return table_html(self)
+
+
+class SweepPlots:
+    """The figures of a sweep."""
+
+    def __init__(self, result: SweepResult) -> None:
+        self._result = result
+
+    def throughput_latency(self, ax: Axes | None = None, **options: Any) -> Axes:
+        """Latency against throughput. Where the sweep has several server settings or lengths, choose: `tp_size=2`."""
+        from llmbench.plots.throughput_latency import throughput_latency
+
+        return throughput_latency(
+            [point.result for point in self._result.points if point.result], ax, **options
+        )
+
+
+Measure = Callable[[SweepSpec, PlannedPoint, "Endpoint", Callable[[Mapping[str, Any]], None]], SweepPoint]
+"""Measures one point, writes its result file and returns what the file holds."""
+
+
+class PointInterruptedError(LlmbenchError):
+    """The point was cut off; what was measured lies in its .llmbench file, and it does not count as done."""
+
+    exit_code = 130
+
+    def __init__(self, path: Path | None = None, signum: int | None = None) -> None:
+        super().__init__(f"interrupted; what was measured until then is in {path}" if path else "interrupted")
+        self.signum = signum
+
+
+class SweepStoppedError(LlmbenchError):
+    """A cause that concerns every further point."""
+
+    def __init__(self, cause: LlmbenchError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def sweep(
+    endpoint: Endpoint | str | None = None,
+    *,
+    backend: str | None = None,
+    server_args: Sequence[str] = (),
+    server_timeout: float = 600.0,
+    quiet: bool = False,
+    run_options: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> SweepResult:
+    """Measures every combination of server and client settings, and returns all points.
+
+    Without an `endpoint` the simulated server is started once per server setting and stopped again, whatever happens.
+    With one (an `Endpoint`, or a URL with `backend`), the server is taken as it runs, and its settings only label the
+    results.
+
+    `settings` are the flags of `python -m llmbench.run_benchmark` by name and with the same defaults: `model`,
+    `tp_size`, `max_ragged_batch_size`, `num_replicas`, `fp6`, `mean_prompt_length`, `mean_max_new_tokens`,
+    `num_clients` (a number or a list each), `num_requests`, `max_prompt_length`, `prompt_length_var`,
+    `max_new_tokens_var`, `warmup`, `stream`, `seed`, `temperature`, `top_p`, `n`, `ignore_eos`, `deployment_name`,
+    `out_json_dir`, `overwrite_results`. `server_args` go to the started server, `run_options` to `llmbench.run`
+    (`goodput`, `idle_timeout`, …).
+
+    Results lie in `<out_json_dir>_<backend>/`. Interrupted (Ctrl-C), it stops the server and returns what there is.
+
+        result = lb.sweep(num_clients=[1, 2, 4, 8], mean_prompt_length=500, mean_max_new_tokens=32, stream=True)
+        result.plot.throughput_latency()
+    """
+    from llmbench.endpoint import Endpoint as EndpointType
+    from llmbench.sweep_display import SweepDisplay
+
+    if isinstance(endpoint, str):
+        endpoint = EndpointType(endpoint, backend=backend or "openai", model=settings.get("model"))
+    name = endpoint.preset.name if endpoint is not None else backend or "sim"
+    if backend is not None and name != backend:
+        raise ConfigError(f"backend {backend!r} is not the endpoint's, which is {name!r}: leave it out")
+    model = settings.pop("model", None) or (endpoint.model if endpoint is not None else None)
+    served = served_model(endpoint) if endpoint is not None and model is None else None
+    spec = SweepSpec.of(
+        backend=name, model=model, served_model=served, client_only=endpoint is not None or None, **settings
+    )
+    return execute(
+        spec,
+        endpoint,
+        measure=measure_with(run_options or {}, server_args),
+        server_args=server_args,
+        server_timeout_s=server_timeout,
+        max_error_rate=(run_options or {}).get("max_error_rate", 0.01),
+        display=SweepDisplay(quiet=quiet),
+    )
+
+
+def execute(
+    spec: SweepSpec,
+    endpoint: Endpoint | None,
+    *,
+    measure: Measure,
+    display: SweepDisplay,
+    server_args: Sequence[str] = (),
+    server_timeout_s: float = 600.0,
+    max_error_rate: float = 0.01,
+) -> SweepResult:
+    """Carries out the plan of `spec`. Raises for what is wrong before the first point; `SweepResult` tells the rest."""
+    if endpoint is None and spec.client_only:
+        raise ConfigError(
+            f"the backend {spec.backend} needs the address of a running server: --openai_api_url URL"
+        )
+    if endpoint is not None and endpoint.model is None:
+        endpoint = dataclasses.replace(endpoint, model=spec.model)
+    check_writable(spec.result_dir)
+    for record in servers.end_orphans():
+        display.note(
+            f"ended a server left behind by a killed sweep: {record.name}, process group {record.pgid}"
+        )
+    with signals_as_interrupts() as caught:
+        execution = _Execution(
+            spec, endpoint, measure, display, server_args, server_timeout_s, max_error_rate, caught
+        )
+        return execution.run()
+
+
+class _Execution:
+    def __init__(
+        self,
+        spec: SweepSpec,
+        endpoint: Endpoint | None,
+        measure: Measure,
+        display: SweepDisplay,
+        server_args: Sequence[str],
+        server_timeout_s: float,
+        max_error_rate: float,
+        caught: CaughtSignal,
+    ) -> None:
+        self.spec = spec
+        self.endpoint = endpoint
+        self.measure = measure
+        self.display = display
+        self.server_args = server_args
+        self.server_timeout_s = server_timeout_s
+        self.max_error_rate = max_error_rate
+        self.caught = caught
+        self.planned = plan(spec)
+        self.outcomes: dict[Combination, PointOutcome] = {}
+
+    def run(self) -> SweepResult:
+        error: LlmbenchError | None = None
+        interrupted = False
+        total = sum(len(server.points) for server in self.planned)
+        with self.display.running(self.spec, total):
+            try:
+                for server in self.planned:
+                    self._take_existing(server)
+                for server in self.planned:
+                    pending = [point for point in server.points if point.combination not in self.outcomes]
+                    if pending:
+                        self._measure_server(server, pending)
+            except SweepStoppedError as stopped:
+                error = stopped.cause
+            except LlmbenchError as failed:  # a ResultsError of the state or log files, say
+                error = failed
+            except KeyboardInterrupt:
+                interrupted = True
+            points = tuple(
+                self.outcomes.get(point.combination)
+                or PointOutcome(point.combination, "open", self._path(point.combination))
+                for server in self.planned
+                for point in server.points
+            )
+            result = SweepResult(self.spec, points, error, interrupted, self.caught.signum)
+            self.display.finished(result)
+        return result
+
+    def _take_existing(self, server: PlannedServer) -> None:
+        if self.spec.overwrite_results:
+            return
+        for point in server.points:
+            path = self._path(point.combination)
+            if not path.exists():
+                continue
+            try:
+                result = read_json(path)
+            except ResultsError as error:
+                self.display.note(f"{error}; it is measured again")
+                continue
+            changed = differences(result.args, self.spec, point)
+            reason = f"measured with {'; '.join(changed)}" if changed else ""
+            self._finish(PointOutcome(point.combination, "existing", path, result, reason))
+
+    def _measure_server(self, planned: PlannedServer, pending: Sequence[PlannedPoint]) -> None:
+        if self.endpoint is not None:
+            for point in pending:
+                self._measure_point(point, self.endpoint, None)
+            return
+        remaining = list(pending)
+        while remaining:
+            # A server that died is started again for the next point: what killed it may have been this point's load.
+            try:
+                with self._start(planned) as server:
+                    endpoint = self._endpoint_of(server)
+                    while True:
+                        self._measure_point(remaining.pop(0), endpoint, server)
+                        if not remaining or server.exit_code() is not None:
+                            break
+            except servers.ServerStartError as error:
+                for point in remaining:
+                    self._fail(point, error, str(error) if point is remaining[0] else "as above: no server")
+                return
+
+    def _start(self, planned: PlannedServer) -> contextlib.AbstractContextManager[servers.Server]:
+        settings = planned.settings
+        command = launchers.command_of(self.spec.backend, settings, self.server_args)
+        self.display.server_starting(settings)
+        server = servers.Server.start(
+            command,
+            self.spec.result_dir / f"server-{settings.file_stem()}.log",
+            deployment=self.spec.deployment_name,
+            settings=settings.to_dict(),
+        )
+        try:
+            server.wait_ready(self.server_timeout_s)
+        except BaseException:
+            server.stop()
+            raise
+        return server
+
+    def _endpoint_of(self, server: servers.Server) -> Endpoint:
+        from llmbench.endpoint import Endpoint as EndpointType
+
+        return EndpointType(server.url, backend=self.spec.backend, model=self.spec.model)
+
+    def _measure_point(self, point: PlannedPoint, endpoint: Endpoint, server: servers.Server | None) -> None:
+        self.display.point_starting(point)
+        path = self._path(point.combination)
+        try:
+            result = self.measure(self.spec, point, endpoint, self.display.progress)
+        except (PointInterruptedError, KeyboardInterrupt) as error:
+            self._finish(PointOutcome(point.combination, "interrupted", path, reason=str(error)))
+            if isinstance(error, PointInterruptedError) and error.signum != signal.SIGINT:
+                self.caught.signum = self.caught.signum or error.signum
+            raise KeyboardInterrupt from error
+        except LlmbenchError as error:
+            died = self._death_of(server)
+            self._fail(point, error, died or str(error))
+            if not died and _concerns_all(error, started=server is not None):
+                raise SweepStoppedError(error) from error
+            return
+        if died := self._death_of(server):
+            # What was measured up to its end is no measurement of this setting.
+            path.unlink(missing_ok=True)
+            self._fail(point, NoRequestSucceededError(died), died)
+            return
+        self._finish(
+            PointOutcome(
+                point.combination,
+                "measured",
+                path,
+                result,
+                exit_code=_exit_code_of(result, self.max_error_rate),
+            )
+        )
+
+    def _death_of(self, server: servers.Server | None) -> str:
+        code = server.exit_code() if server is not None else None
+        if server is None or code is None:
+            return ""
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+        tail = server.log_tail()
+        return f"the server {how}" + (f"; the last lines of {server.log_path}:\n{tail}" if tail else "")
+
+    def _fail(self, point: PlannedPoint, error: LlmbenchError, reason: str) -> None:
+        path = self._path(point.combination)
+        self._finish(
+            PointOutcome(point.combination, "failed", path, reason=reason, exit_code=error.exit_code)
+        )
+
+    def _finish(self, outcome: PointOutcome) -> None:
+        self.outcomes[outcome.combination] = outcome
+        self.display.point_finished(outcome)
+
+    def _path(self, combination: Combination) -> Path:
+        return self.spec.result_dir / combination.file_name
+
+
+def measure_with(run_options: Mapping[str, Any], server_args: Sequence[str] = ()) -> Measure:
+    """A `Measure` that runs the engine, with further options for `llmbench.run`."""
+
+    def measure(
+        spec: SweepSpec,
+        point: PlannedPoint,
+        endpoint: Endpoint,
+        on_progress: Callable[[Mapping[str, Any]], None],
+    ) -> SweepPoint:
+        return measure_point(spec, point, endpoint, on_progress, run_options, server_args)
+
+    return measure
+
+
+def measure_point(
+    spec: SweepSpec,
+    point: PlannedPoint,
+    endpoint: Endpoint,
+    on_progress: Callable[[Mapping[str, Any]], None],
+    run_options: Mapping[str, Any],
+    server_args: Sequence[str] = (),
+) -> SweepPoint:
+    """Runs the closed loop of one point and writes NAME.llmbench and NAME.json."""
+    from llmbench import load, runner, workloads
+
+    combination = point.combination
+    # Lengths are those of the sweep's seed at every point; the words are the point's own, so that none of its prompts
+    # is in the server's prefix cache.
+    lengths = workloads.normal(
+        combination.prompt_length,
+        combination.gen_length,
+        point.warmup_requests + point.num_requests,
+        input_var=spec.prompt_length_var,
+        output_var=spec.max_new_tokens_var,
+        max_input=spec.max_prompt_length,
+        seed=spec.seed,
+    )
+    workload = workloads.synthetic(
+        lengths.prompt_tokens,
+        lengths.output_tokens,
+        seed=point.seed,
+        name="normal",
+        parameters=lengths.parameters,
+    )
+    result = runner.run(
+        endpoint,
+        workload,
+        load.closed(combination.num_clients, ramp_s=point.ramp_s, ramp_random=True),
+        num_requests=point.num_requests,
+        warmup_requests=point.warmup_requests,
+        stream=spec.stream,
+        ignore_eos=spec.ignore_eos,
+        sampling={"temperature": spec.temperature, "top_p": spec.top_p}
+        | ({"n": spec.n} if spec.n != 1 else {}),
+        seed=spec.seed,
+        result_dir=spec.result_dir,
+        result_filename=combination.file_stem(),
+        save_result=False,
+        progress=False,
+        on_progress=on_progress,
+        **run_options,
+    )
+    return keep(spec, point, endpoint, result, workload, server_args)
+
+
+def keep(
+    spec: SweepSpec,
+    point: PlannedPoint,
+    endpoint: Endpoint,
+    result: Result,
+    workload: Workload,
+    server_args: Sequence[str] = (),
+) -> SweepPoint:
+    """Writes a finished measurement in the sweep's own form and reads it back. Raises PointInterruptedError for one
+    that was cut off, and NoRequestSucceededError for one with nothing to keep: neither counts as done."""
+    if result.interrupted:
+        raise PointInterruptedError(result.path, result.interrupted_by)
+    if not result.summary.completed:
+        raise NoRequestSucceededError(f"no request succeeded{_most_common(result)}")
+    path = spec.result_dir / point.combination.file_name
+    write_json(
+        path,
+        combination=point.combination,
+        args=spec.args()
+        | {
+            "num_requests": point.num_requests,
+            "prompts_at_limit": int((workload.prompt_tokens >= spec.max_prompt_length).sum()),
+            "server_args": list(server_args),
+            "endpoint": endpoint.to_dict(),
+        },
+        details=response_details(
+            result.requests,
+            result.events.offsets,
+            result.events.times_ns,
+            start_unix_ns=result.start_unix_ns or 0,
+            streamed=spec.stream,
+            prompts=cast(Sequence[str], workload.prompts),
+        ),
+        llmbench=result.to_json()["llmbench"],
+        duration_s=result.summary.duration_s,
+    )
+    return read_json(path)
+
+
+def served_model(endpoint: Endpoint) -> str:
+    """What a running server calls its model, or the first of several. Asks it; raises like a run that cannot begin."""
+    from llmbench import preflight
+
+    model = preflight.check(endpoint).model
+    if model is None:
+        raise ConfigError(f"{endpoint.display_url}: the server does not tell its model's name: give --model")
+    return model
+
+
+def check_writable(directory: Path) -> None:
+    """Makes the directory, and raises ResultsError where nothing can be written to it: before anything else is done."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise ResultsError(
+            f"results cannot be written to {directory}: {error.strerror or error}; choose another --out_json_dir"
+        ) from error
+
+
+@dataclass
+class CaughtSignal:
+    signum: int | None = None
+
+
+@contextlib.contextmanager
+def signals_as_interrupts() -> Iterator[CaughtSignal]:
+    """SIGTERM and SIGHUP end a sweep as Ctrl-C does, servers stopped and results kept; their number is remembered.
+
+    Only where the process has left them as they were: a notebook or a daemon may have its own ways, and under nohup the
+    hang-up stays ignored.
+    """
+    caught = CaughtSignal()
+
+    def interrupt(signum: int, _: FrameType | None) -> None:
+        caught.signum = signum
+        raise KeyboardInterrupt
+
+    replaced = []
+    if threading.current_thread() is threading.main_thread():
+        replaced = [
+            each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is signal.SIG_DFL
+        ]
+    for each in replaced:
+        signal.signal(each, interrupt)
+    try:
+        yield caught
+    finally:
+        for each in replaced:
+            signal.signal(each, signal.SIG_DFL)
+
+
+def _exit_code_of(result: SweepPoint, max_error_rate: float) -> int:
+    """4 when more requests failed than allowed, else 0."""
+    errors = result.llmbench.get("errors")
+    failed = sum(errors.values()) if isinstance(errors, Mapping) else 0
+    return 4 if failed > max_error_rate * (failed + result.completed) else 0
+
+
+def _most_common(result: Result) -> str:
+    """ ": 31 × connect_refused (Connection refused), 1 × truncated"."""
+    ordered = sorted(result.errors.items(), key=lambda item: -item[1])
+    told = [
+        f"{count} × {name}" + (f" ({result.error_messages[name]})" if result.error_messages.get(name) else "")
+        for name, count in ordered[:3]
+    ]
+    return ": " + ", ".join(told) if told else ""
+
+
+def _concerns_all(error: LlmbenchError, *, started: bool) -> bool:
+    """Whether further points would fail for the same reason."""
+    if isinstance(error, ResultsError):
+        return True
+    if isinstance(error, ClientLimitError):
+        return False  # a point with fewer clients may still fit
+    if isinstance(error, ConfigError):
+        return True
+    return isinstance(error, ServerUnreachableError) and not started
