@@ -1,7 +1,182 @@
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cmath>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "bindings.h"
+#include "llmbench/aggregate/latency_histogram.h"
+#include "llmbench/aggregate/percentiles.h"
+#include "llmbench/aggregate/run_summary.h"
+
+namespace py = pybind11;
 
 namespace llmbench::python {
+namespace {
 
-void BindAggregate(pybind11::module_&) {}
+template <typename T>
+using Values = py::array_t<T, py::array::c_style | py::array::forcecast>;
+
+std::vector<double> CheckedPercents(std::vector<double> percents) {
+  for (const double percent : percents) {
+    if (!(percent >= 0 && percent <= 100)) {
+      throw py::value_error("a percentile of " + std::string(py::str(py::float_(percent))) +
+                            " was asked for; it lies in 0 to 100");
+    }
+  }
+  return percents;
+}
+
+py::object NoneIfNaN(double value) {
+  return std::isnan(value) ? py::object(py::none()) : py::object(py::float_(value));
+}
+
+py::dict ToDict(const Distribution& distribution) {
+  py::dict dict;
+  dict["n"] = distribution.n;
+  dict["mean"] = NoneIfNaN(distribution.mean);
+  dict["median"] = NoneIfNaN(distribution.median);
+  dict["std"] = NoneIfNaN(distribution.std);
+  dict["min"] = NoneIfNaN(distribution.min);
+  dict["max"] = NoneIfNaN(distribution.max);
+  py::list percentiles;
+  for (const double value : distribution.percentiles) percentiles.append(NoneIfNaN(value));
+  dict["percentiles"] = percentiles;
+  return dict;
+}
+
+py::dict ToDict(const std::map<std::string, Distribution>& distributions) {
+  py::dict dict;
+  for (const auto& [name, distribution] : distributions) dict[py::str(name)] = ToDict(distribution);
+  return dict;
+}
+
+// Finish reasons are the server's words, so they may be anything.
+py::dict ToDict(const std::map<std::string, uint64_t>& counts) {
+  py::dict dict;
+  for (const auto& [name, count] : counts) {
+    PyObject* key = PyUnicode_DecodeUTF8(name.data(), static_cast<Py_ssize_t>(name.size()), "replace");
+    if (key == nullptr) throw py::error_already_set();
+    dict[py::reinterpret_steal<py::object>(key)] = count;
+  }
+  return dict;
+}
+
+py::dict ToDict(const RunSummary& summary) {
+  py::dict dict;
+#define LLMBENCH_FIELD(name) dict[#name] = summary.name
+  LLMBENCH_FIELD(requests);
+  LLMBENCH_FIELD(completed);
+  LLMBENCH_FIELD(failed);
+  LLMBENCH_FIELD(cut);
+  dict["errors"] = ToDict(summary.errors);
+  dict["finish_reasons"] = ToDict(summary.finish_reasons);
+  dict["token_sources"] = ToDict(summary.token_sources);
+  LLMBENCH_FIELD(duration_s);
+  LLMBENCH_FIELD(input_tokens);
+  LLMBENCH_FIELD(output_tokens);
+  LLMBENCH_FIELD(cached_tokens);
+  LLMBENCH_FIELD(reasoning_tokens);
+  LLMBENCH_FIELD(events);
+  LLMBENCH_FIELD(merged_events);
+  LLMBENCH_FIELD(retried);
+  LLMBENCH_FIELD(reused);
+  LLMBENCH_FIELD(length_mismatched);
+  LLMBENCH_FIELD(request_throughput);
+  LLMBENCH_FIELD(input_throughput);
+  LLMBENCH_FIELD(output_throughput);
+  LLMBENCH_FIELD(total_throughput);
+  LLMBENCH_FIELD(goodput);
+  LLMBENCH_FIELD(goodput_share);
+  dict["latency_ms"] = ToDict(summary.latency_ms);
+  dict["with_failures_ms"] = ToDict(summary.with_failures_ms);
+  LLMBENCH_FIELD(itl_share);
+  LLMBENCH_FIELD(itl_absent_because);
+  LLMBENCH_FIELD(concurrency_mean);
+  LLMBENCH_FIELD(waiting_mean);
+  LLMBENCH_FIELD(decoding_mean);
+  LLMBENCH_FIELD(concurrency_peak);
+  LLMBENCH_FIELD(sent_rate);
+#undef LLMBENCH_FIELD
+  return dict;
+}
+
+py::dict SummarizeTable(const std::shared_ptr<RecordTable>& table, std::vector<double> percents,
+                        std::map<std::string, double> goodput, bool goodput_from_schedule, bool ignore_eos,
+                        std::optional<std::pair<int64_t, int64_t>> window_ns) {
+  for (const auto& [name, limit] : goodput) {
+    if (name != "ttft" && name != "tpot" && name != "e2el") {
+      throw py::value_error("goodput: there is no limit on '" + name +
+                            "'; it takes ttft, tpot and e2el, in ms");
+    }
+    if (!(limit > 0)) throw py::value_error("goodput: the limit on '" + name + "' must be above 0 ms");
+  }
+  SummaryOptions options;
+  options.percents = CheckedPercents(std::move(percents));
+  options.goodput = std::move(goodput);
+  options.goodput_from_schedule = goodput_from_schedule;
+  options.ignore_eos = ignore_eos;
+  if (window_ns) {
+    options.window_begin_ns = window_ns->first;
+    options.window_end_ns = window_ns->second;
+  }
+  RunSummary summary;
+  {
+    // The table never changes once loaded, and our reference keeps it; nothing of Python is touched.
+    const py::gil_scoped_release released;
+    summary = Summarize(*table, options);
+  }
+  return ToDict(summary);
+}
+
+py::array_t<double> PercentilesOf(const Values<double>& values, std::vector<double> percents) {
+  percents = CheckedPercents(std::move(percents));
+  std::vector<double> copy(values.data(), values.data() + values.size());
+  std::vector<double> result;
+  {
+    // Works on a copy of its own.
+    const py::gil_scoped_release released;
+    result = Percentiles(copy, percents);
+  }
+  return py::array_t<double>(static_cast<py::ssize_t>(result.size()), result.data());
+}
+
+void RecordAll(LatencyHistogram& histogram, const Values<int64_t>& values) {
+  for (const int64_t value : std::span(values.data(), static_cast<size_t>(values.size())))
+    histogram.Record(value);
+}
+
+}  // namespace
+
+void BindAggregate(py::module_& m) {
+  m.def("summarize", &SummarizeTable, py::arg("table"), py::arg("percents") = SummaryOptions().percents,
+        py::arg("goodput") = std::map<std::string, double>(), py::arg("goodput_from_schedule") = false,
+        py::arg("ignore_eos") = false, py::arg("window_ns") = py::none());
+  m.def("percentiles", &PercentilesOf, py::arg("values"), py::arg("percents"));
+
+  py::class_<LatencyHistogram>(m, "Histogram",
+                               "Mergeable log-linear histogram of nanoseconds, relative error at most 0.1 %.")
+      .def(py::init<>())
+      .def("record", &RecordAll, py::arg("values_ns"))
+      .def("merge", &LatencyHistogram::Merge, py::arg("other"))
+      .def(
+          "percentile",
+          [](const LatencyHistogram& histogram, double percent) {
+            return histogram.Percentile(CheckedPercents({percent}).front() / 100);
+          },
+          py::arg("percent"))
+      .def_property_readonly("count", &LatencyHistogram::count)
+      .def_property_readonly("mean", &LatencyHistogram::mean)
+      .def_property_readonly("min", &LatencyHistogram::min)
+      .def_property_readonly("max", &LatencyHistogram::max);
+}
 
 }  // namespace llmbench::python

@@ -65,7 +65,8 @@ double LatencyHistogram::mean() const { return count_ == 0 ? 0 : sum_ / static_c
 
 int64_t LatencyHistogram::Percentile(double p) const {
   if (count_ == 0) return 0;
-  const double wanted = std::ceil(std::clamp(p, 0.0, 1.0) * static_cast<double>(count_));
+  // 0.999 of 50 000 comes out as 49950.00000000001, which is not meant to be the next rank.
+  const double wanted = std::ceil(std::clamp(p, 0.0, 1.0) * static_cast<double>(count_) - 1e-6);
   const uint64_t rank = std::clamp<uint64_t>(static_cast<uint64_t>(wanted), 1, count_);
   if (rank == count_) return max_;
   uint64_t seen = 0;

@@ -120,6 +120,9 @@ absl::Status TableLoader::Open() {
     if (primary != SQLITE_CANTOPEN && primary != SQLITE_READONLY && primary != SQLITE_IOERR) break;
   }
   if (!result.ok()) return result;
+  constexpr char kTables[] =
+      "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('request', 'event')";
+  if (QueryInt(db_.get(), kTables, 0) != 2) return Damaged("it is a database of something else");
   const int64_t version = QueryInt(db_.get(), "PRAGMA user_version", 0);
   if (version > kSchemaVersion) {
     return Damaged("it has schema version " + std::to_string(version) + ", this llmbench knows " +
