@@ -103,7 +103,9 @@ class Parser : public http::basic_parser<false> {
  public:
   explicit Parser(Fields& fields) : fields_(fields) {
     eager(false);  // at most one header or one piece of body per put()
-    body_limit(boost::none);
+    // No limit. boost::none would say so too, but Beast of Boost 1.74 compares every Content-Length with it,
+    // and nothing is smaller than none.
+    body_limit(std::numeric_limits<std::uint64_t>::max());
     header_limit(
         std::numeric_limits<std::uint32_t>::max());  // HttpParser counts the bytes of a header itself
   }
