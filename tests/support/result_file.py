@@ -1,4 +1,4 @@
-"""Result files written with the standard library alone, from the documented schema: what the core must be able to read."""
+"""Result files written with the standard library alone, from the documented schema: what the core must read."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+# fmt: off
 COLUMNS = (
-    "id phase workload endpoint model session turn worker connection attempts scheduled_ns slot_ns connected_ns sent_ns "
-    "send_done_ns first_byte_ns first_token_ns first_answer_ns last_token_ns end_ns dns_ns connect_ns tls_ns status "
-    "outcome finish_reason error prompt_tokens cached_tokens asked_tokens output_tokens reasoning_tokens token_source "
-    "events merged_events bytes_in bytes_out flags"
-).split()
+    "id", "phase", "workload", "endpoint", "model", "session", "turn", "worker", "connection", "attempts",
+    "scheduled_ns", "slot_ns", "connected_ns", "sent_ns", "send_done_ns", "first_byte_ns", "first_token_ns",
+    "first_answer_ns", "last_token_ns", "end_ns", "dns_ns", "connect_ns", "tls_ns", "status", "outcome",
+    "finish_reason", "error", "prompt_tokens", "cached_tokens", "asked_tokens", "output_tokens",
+    "reasoning_tokens", "token_source", "events", "merged_events", "bytes_in", "bytes_out", "flags",
+)
+# fmt: on
 
 KERNEL, MERGED = 1, 2
 REUSED_CONNECTION, NOT_STREAMED = 1, 4

@@ -103,6 +103,7 @@ void Worker::Main() {
     warm_left_ = Share(config.warm_connections, workers_, index_);
     for (int64_t i = warm_left_; i > 0; --i) OpenLink(/*warm=*/true);
   }
+  Advance(begun_ns);
   while (stage_ != Stage::kOver) Turn();
 
   connector_->CancelAll();
