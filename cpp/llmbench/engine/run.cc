@@ -140,6 +140,10 @@ absl::Status RunImpl::Prepare() {
   LLMBENCH_RETURN_IF_ERROR(Validate(config));
   LLMBENCH_RETURN_IF_ERROR(RaiseFileLimit(config));
   plan_.config.arrivals.seed = config.seed;
+  // The kernel switches receive times on with the first socket that asks and lags behind: keep one asking
+  // from here on.
+  stamping_socket_ = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (stamping_socket_ >= 0) EnableReceiveTimes(stamping_socket_);
   std::signal(SIGPIPE, SIG_IGN);  // TLS writes to a closed socket would end the process
   plan_.draw = DrawSequence(config.workload->size(), config.order, config.seed);
   plan_.head = MakeRequestHead(config.endpoint, config.streamed);
@@ -154,11 +158,6 @@ absl::Status RunImpl::Prepare() {
 }
 
 absl::Status RunImpl::Start() {
-  // The kernel switches receive times on with the first socket that asks and lags behind: keep one asking
-  // from here on.
-  stamping_socket_ = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (stamping_socket_ >= 0) EnableReceiveTimes(stamping_socket_);
-
   plan_.on_start = [this](int64_t start_ns) {
     start_unix_ns_ = RealtimeNs() - (MonotonicNs() - start_ns);
     writer_->SetStart(start_ns);
