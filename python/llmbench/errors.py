@@ -45,6 +45,8 @@ class NoRequestSucceededError(LlmbenchError):
 
 class ResultsError(LlmbenchError):
     exit_code = 74
+    result: object = None
+    """The run's `Result`, when it was measured and only keeping it failed."""
 
 
 class EngineError(LlmbenchError):

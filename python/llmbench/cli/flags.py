@@ -38,11 +38,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message} ({self.prog} --help lists the flags)")
 
-    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
         given = list(sys.argv[1:] if args is None else args)
         return super().parse_known_args(self._spelled(given), namespace)
 
-    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
             self.error(self._unknown(unknown))
@@ -530,7 +530,9 @@ def load_from(args: argparse.Namespace) -> Load:
         if arrival != "trace" and not Path(arrival).exists():
             raise ConfigError(f"--arrival {arrival}: neither poisson, constant, gamma, trace nor a file")
         return load.trace(path, cap)
-    final: float = args.ramp_up_end_rps if args.ramp_up_strategy else args.request_rate
+    final: float = args.request_rate
+    if args.ramp_up_strategy:
+        final = args.ramp_up_end_rps
     if not math.isfinite(final):
         if arrival is not None or args.burstiness != 1.0:
             raise ConfigError(

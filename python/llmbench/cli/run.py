@@ -1,0 +1,275 @@
+"""`llmbench run`: one measurement of a running server."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import operator
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from llmbench.cli import flags
+from llmbench.errors import ConfigError, ResultsError
+
+if TYPE_CHECKING:
+    from llmbench.endpoint import Endpoint
+    from llmbench.load import Load
+    from llmbench.results import Result
+    from llmbench.workloads import Workload
+
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_GATE_KEYS = (
+    "completed",
+    "failed",
+    "error_rate",
+    "duration",
+    "request_throughput",
+    "request_goodput",
+    "goodput_share",
+    "output_throughput",
+    "total_token_throughput",
+    "total_input_tokens",
+    "total_output_tokens",
+)
+
+
+def parser() -> flags.Parser:
+    parser = flags.Parser(
+        prog="llmbench run",
+        description="Measures a running server once and writes the result. Times are seconds, latencies milliseconds.",
+        epilog="Exit codes: 0 fine, 1 no answer, 2 wrong usage, 3 verdict or SLO, 4 too many errors, 74 results not "
+        "written, 130 interrupted.",
+    )
+    flags.add_target(parser)
+    flags.add_data(parser)
+    flags.add_load(parser)
+    flags.add_metrics(parser)
+    flags.add_results(parser)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    args = parser().parse_args(argv)
+    _check_gates(args)
+    load = flags.load_from(args)
+    endpoint = flags.endpoint_from(args)
+    if load.num_requests is not None and args.num_prompts is None:
+        args.num_prompts = load.num_requests
+    workload = flags.workload_from(args)
+    if args.dry_run:
+        return _dry_run(args, endpoint, workload, load)
+    from llmbench import runner
+
+    failure: ResultsError | None = None
+    try:
+        result = runner.run(
+            endpoint,
+            workload,
+            load,
+            num_requests=_num_requests(args),
+            duration=args.duration,
+            warmup_requests=args.warmup_requests,
+            warmup_duration=args.warmup_duration,
+            goodput=dict(args.goodput),
+            percentiles=_percentiles(args),
+            percentile_metrics=args.percentile_metrics,
+            itl=args.itl,
+            connect=args.connect,
+            workers=args.workers,
+            connect_timeout=args.connect_timeout,
+            first_token_timeout=args.first_token_timeout,
+            idle_timeout=args.idle_timeout,
+            request_timeout=args.request_timeout,
+            drain=args.drain,
+            retries=args.retries,
+            ignore_eos=args.ignore_eos,
+            sampling=flags.sampling_from(args),
+            seed=args.seed,
+            label=args.label,
+            metadata=dict(args.metadata),
+            result_dir=args.result_dir,
+            result_filename=args.result_filename,
+            save=not args.no_save,
+            save_result=args.save_result,
+            save_detailed=args.save_detailed,
+            save_text=args.save_text,
+            progress=False if args.quiet or args.no_progress or args.json else None,
+            max_error_rate=args.max_error_rate,
+            num_gpus=args.num_gpus,
+            gpu_cost_per_hour=args.gpu_cost_per_hour,
+            machine_cost=args.machine_cost,
+            wait_ready=args.wait_ready,
+        )
+    except ResultsError as error:
+        if error.result is None:
+            raise
+        # Measured, and only not kept: what was found is shown all the same.
+        result, failure = error.result, error  # type: ignore[assignment]
+    missed = _missed(args.slo, result)
+    _show(args, result, missed)
+    if failure is not None:
+        print(f"llmbench run: {failure}", file=sys.stderr)
+    return exit_code(result, args, missed, failure)
+
+
+def exit_code(
+    result: Result, args: argparse.Namespace, missed: list[str], failure: ResultsError | None = None
+) -> int:
+    """The first that applies."""
+    from llmbench.interrupts import EXIT_CODES
+
+    if result.interrupted:
+        return EXIT_CODES.get(result.interrupted_by, 130)  # type: ignore[call-overload, no-any-return]
+    if failure is not None:
+        return failure.exit_code
+    if not result.summary.completed:
+        return 1
+    if (result.summary.error_rate or 0.0) > args.max_error_rate:
+        return 4
+    if missed or (args.strict and not result.verdict.valid):
+        return 3
+    return 0
+
+
+def _num_requests(args: argparse.Namespace) -> int | None:
+    if args.num_prompts is None and args.duration is None:
+        return 1000
+    number: int | None = args.num_prompts
+    return number
+
+
+def _show(args: argparse.Namespace, result: Result, missed: list[str]) -> None:
+    if args.json:
+        json.dump(
+            result.to_json(detailed=args.save_detailed, texts=args.save_text), sys.stdout, ensure_ascii=False
+        )
+        print()
+    elif not args.quiet:
+        from llmbench import report
+
+        report.show(result)
+        for path in (result.path, result.json_path):
+            if path is not None:
+                print(path)
+    for line in missed:
+        print(f"llmbench run: SLO missed: {line}", file=sys.stderr)
+
+
+# SLOs
+
+
+def _split_gate(gate: str) -> tuple[str, str, float]:
+    for sign in ("<=", ">=", "<", ">"):
+        key, found, limit = gate.partition(sign)
+        if found:
+            return key, sign, float(limit)
+    raise ConfigError(f"--slo {gate}: KEY<=NUMBER is wanted")
+
+
+def _check_gates(args: argparse.Namespace) -> None:
+    import difflib
+
+    for gate in args.slo:
+        key = _split_gate(gate)[0]
+        if key in _GATE_KEYS or _is_latency(key, args.percentile_metrics):
+            continue
+        known = [
+            *_GATE_KEYS,
+            *(f"{part}_{name}_ms" for name in args.percentile_metrics for part in ("mean", "p99")),
+        ]
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise ConfigError(f"--slo {gate}: unknown key {key!r}: {hint}")
+
+
+def _is_latency(key: str, metrics: tuple[str, ...]) -> bool:
+    part, _, rest = key.partition("_")
+    known = part in ("mean", "median", "std") or _percentile_of(part) is not None
+    return known and rest.removesuffix("_ms") in metrics and rest.endswith("_ms")
+
+
+def _percentile_of(part: str) -> float | None:
+    try:
+        value = float(part[1:]) if part.startswith("p") else -1.0
+    except ValueError:
+        return None
+    return value if 0 < value < 100 else None
+
+
+def _percentiles(args: argparse.Namespace) -> tuple[float, ...]:
+    """Those asked for, and those an SLO names."""
+    named = [_percentile_of(_split_gate(gate)[0].partition("_")[0]) for gate in args.slo]
+    return tuple(dict.fromkeys([*args.metric_percentiles, *(each for each in named if each is not None)]))
+
+
+def _missed(gates: list[str], result: Result) -> list[str]:
+    """The conditions that do not hold; a number that does not exist meets none."""
+    values = result.to_json()
+    values["error_rate"] = result.summary.error_rate
+    values["goodput_share"] = result.summary.get("goodput_share")
+    missed = []
+    for gate in gates:
+        key, sign, limit = _split_gate(gate)
+        part, _, rest = key.partition("_")
+        percent = _percentile_of(part)
+        value = values.get(key if percent is None else f"p{percent:g}_{rest}")
+        if value is None:
+            missed.append(f"{gate}: there is no such number in this result")
+        elif not _COMPARE[sign](value, limit):
+            missed.append(f"{gate}: it is {value:.6g}")
+    return missed
+
+
+# --dry-run
+
+
+def _dry_run(args: argparse.Namespace, endpoint: Endpoint, workload: Workload, load: Load) -> int:
+    """Says what would be done, from the same objects that would do it."""
+    from llmbench import secrecy
+
+    body = workload.bodies(
+        endpoint.preset,
+        model=endpoint.model or "the first model the server lists",
+        ignore_eos=args.ignore_eos,
+        sampling=flags.sampling_from(args),
+        extra_body=endpoint.extra_body,
+    )[0]
+    plan: dict[str, Any] = {
+        "url": endpoint.display_url,
+        "endpoint": endpoint.to_dict(),
+        "load": load.to_dict(),
+        "workload": workload.to_dict(),
+        "num_requests": _num_requests(args),
+        "duration": args.duration,
+        "first_body": _shortened(secrecy.redact(json.loads(body))),
+    }
+    if args.json:
+        print(json.dumps(plan, ensure_ascii=False))
+        return 0
+    amount = [f"{plan['num_requests']} requests"] if plan["num_requests"] else []
+    amount += [f"{args.duration:g} s"] if args.duration else []
+    print(f"would send to  {plan['url']}")
+    print(f"load           {load.describe()}, {', '.join(amount)}")
+    print(f"workload       {workload!r}")
+    print(
+        f"headers        {json.dumps(plan['endpoint']['headers'])}{', with a key' if endpoint.api_key else ''}"
+    )
+    print(f"first body     {json.dumps(plan['first_body'], ensure_ascii=False)}")
+    return 0
+
+
+def _shortened(value: Any, length: int = 200) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= length else f"{value[:length]}… ({len(value)} characters)"
+    if isinstance(value, dict):
+        return {key: _shortened(each, length) for key, each in value.items()}
+    if isinstance(value, list):
+        shown = [_shortened(each, length) for each in value[:20]]
+        return shown if len(value) <= 20 else [*shown, f"… ({len(value)} in all)"]
+    return value

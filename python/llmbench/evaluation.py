@@ -1,0 +1,114 @@
+"""From rows to the run's last word: summary, cost, verdict. A function of the table, so that it can be
+done again from a file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llmbench.verdict import Facts, Verdict, judge
+
+if TYPE_CHECKING:
+    from llmbench._core import RecordTable
+
+WARMUP = 0
+
+
+def evaluate(
+    table: RecordTable, config: Mapping[str, Any], client: Mapping[str, Any], notes: Sequence[str] = ()
+) -> tuple[dict[str, Any], Verdict, dict[str, str]]:
+    """Summary, verdict and the top message of each class of failure, under the settings in `config`."""
+    from llmbench import _core
+
+    load, workload = config.get("load", {}), config.get("workload", {})
+    open_loop = load.get("arrival") != "closed"
+    percents = [float(each) for each in config.get("percentiles") or (50, 90, 95, 99)]
+    summary = dict(
+        _core.summarize(
+            table,
+            percents=percents,
+            goodput={name: float(limit) for name, limit in (config.get("goodput") or {}).items()},
+            goodput_from_schedule=open_loop,
+            ignore_eos=bool(config.get("ignore_eos")),
+        )
+    )
+    summary["percents"] = percents
+    ended = summary["completed"] + summary["failed"]
+    summary["error_rate"] = summary["failed"] / ended if ended else None
+    summary.update(per_gpu_and_cost(summary, config))
+    rows = table.requests
+    parameters = workload.get("parameters") or {}
+    verdict = judge(
+        Facts(
+            requests=rows[rows["phase"] != WARMUP],
+            all_requests=rows,
+            summary=summary,
+            client=client,
+            open_loop=open_loop,
+            rate=load.get("request_rate"),
+            max_concurrency=load.get("max_concurrency"),
+            max_error_rate=float(config.get("max_error_rate", 0.01)),
+            distinct_prompts=parameters.get("distinct") or workload.get("prompts"),
+            prefix_asked=bool(parameters.get("prefix_len")),
+            notes=tuple(notes),
+        )
+    )
+    return summary, verdict, top_messages(table)
+
+
+def per_gpu_and_cost(summary: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Throughput per GPU and user, and dollars per million tokens, as far as the settings name GPUs and prices."""
+    found: dict[str, Any] = {}
+    tpot = (summary.get("latency_ms") or {}).get("tpot") or {}
+    if tpot.get("mean"):
+        found["output_throughput_per_user"] = 1000 / tpot["mean"]
+    gpus = config.get("num_gpus")
+    if gpus:
+        for name in ("request", "input", "output", "total"):
+            found[f"{name}_throughput_per_gpu"] = (summary.get(f"{name}_throughput") or 0.0) / gpus
+    per_hour = config.get("machine_cost")
+    if per_hour is None and config.get("gpu_cost_per_hour") is not None and gpus:
+        per_hour = config["gpu_cost_per_hour"] * gpus
+    if per_hour is not None:
+        found["cost_per_million_tokens"] = {
+            name: per_hour / 3600 / summary[f"{name}_throughput"] * 1e6
+            if summary.get(f"{name}_throughput")
+            else None
+            for name in ("input", "output", "total")
+        }
+    return found
+
+
+def top_messages(table: RecordTable) -> dict[str, str]:
+    """The most frequent message of each class of failure, over measured requests."""
+    from llmbench import _core
+
+    errors = table.errors
+    if not errors:
+        return {}
+    rows = table.requests
+    counts: dict[str, Counter[str]] = {}
+    for i in np.flatnonzero((rows["outcome"] > 1) & (rows["phase"] != WARMUP)).tolist():
+        counts.setdefault(_core.OUTCOMES[rows["outcome"][i]], Counter())[errors[i]] += 1
+    return {name: counter.most_common(1)[0][0] for name, counter in counts.items()}
+
+
+def of_torn(stored: Mapping[str, Any], table: RecordTable) -> dict[str, Any]:
+    """The `run` row of a file whose run was killed, completed from its rows."""
+    summary, verdict, messages = evaluate(table, stored.get("config", {}), {})
+    verdict = Verdict(
+        "INVALID",
+        ("the run was killed before its end: only what it had written by then is here", *verdict.reasons),
+        verdict.warnings,
+        verdict.evidence,
+    )
+    return {
+        **stored,
+        "status": "unfinished",
+        "summary": summary,
+        "verdict": verdict.to_dict(),
+        "error_messages": messages,
+    }

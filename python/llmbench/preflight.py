@@ -1,0 +1,271 @@
+"""What is checked before a run: that the server answers, accepts the key and has the model. At most one
+GET is sent (more only while waiting for a server to come up), never a generation."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import http.client
+import json
+import os
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from llmbench import secrecy
+from llmbench.endpoint import Endpoint
+from llmbench.errors import ConfigError, LlmbenchError, ServerUnreachableError
+
+_SHOWN_MODELS = 20
+_LARGEST_ANSWER = 8 << 20
+_ANY_MODEL = "llmbench-sim"
+"""What the simulated server lists when it was given no name: it answers to any."""
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """What the server said about itself."""
+
+    model: str | None
+    """The model to ask for: the one given, or else the first the server lists."""
+    models: tuple[str, ...] = ()
+    software: str | None = None
+    """The Server header."""
+    context_length: int | None = None
+    """The model's max_model_len, where the list has it."""
+
+
+def check(endpoint: Endpoint, *, timeout_s: float = 10.0, wait_ready_s: float = 0.0) -> ServerFacts:
+    """Asks the preset's model list or health path once; with `wait_ready_s`, again until the server is ready.
+
+    Raises ServerUnreachableError, and ConfigError where the address, the key or the model is wrong.
+    """
+    deadline = time.monotonic() + wait_ready_s
+    pause = 0.1
+    while True:
+        try:
+            return _ask(endpoint, timeout_s)
+        except _NotReadyError as error:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                waited = f" (waited {wait_ready_s:g} s)" if wait_ready_s else ""
+                raise ServerUnreachableError(f"{error}{waited}") from None
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.5, 1.0)
+
+
+class _NotReadyError(ServerUnreachableError):
+    """What may pass when the server comes up."""
+
+
+def _ask(endpoint: Endpoint, timeout_s: float) -> ServerFacts:
+    preset = endpoint.preset
+    path = preset.models_path or preset.health_path
+    if path is None:
+        return ServerFacts(endpoint.model)
+    url = endpoint.origin + endpoint.full_path(path)
+    status, headers, body = _get(endpoint, endpoint.full_path(path), url, timeout_s)
+    software = headers.get("server")
+    if status in (401, 403):
+        raise ConfigError(_key_message(endpoint, url, status))
+    if status in (404, 405, 501):
+        # Not every server lists its models: the run itself will tell.
+        if endpoint.model is None and preset.models_path is not None:
+            raise ConfigError(f"{url} answered {status}: the server lists no models, name one with --model")
+        return ServerFacts(endpoint.model, software=software)
+    if 300 <= status < 400:
+        raise ConfigError(
+            f"{url} redirects to {secrecy.redact_url(headers.get('location', 'nowhere'))}: "
+            "give that address, redirects are not followed"
+        )
+    if status == 503:
+        raise _NotReadyError(
+            f"{url} answered 503, the server is not ready: --wait-ready SECONDS waits for it"
+        )
+    if status == 429 or status >= 500:
+        raise _NotReadyError(f"{url} answered {status}: {_excerpt(endpoint, body)}")
+    if status >= 400:
+        raise ConfigError(f"{url} answered {status}: {_excerpt(endpoint, body)}")
+    if preset.models_path is None:
+        return ServerFacts(endpoint.model, software=software)
+    return _chosen(endpoint, url, headers, body, software)
+
+
+def _chosen(
+    endpoint: Endpoint, url: str, headers: dict[str, str], body: bytes, software: str | None
+) -> ServerFacts:
+    entries = _entries(body)
+    if entries is None:
+        if "html" in headers.get("content-type", "") or body.lstrip()[:1] == b"<":
+            raise ConfigError(f"{url} answered with an HTML page, not with an API: check host, port and path")
+        raise ConfigError(
+            f"{url} did not answer with a model list but with {_excerpt(endpoint, body)}: "
+            "is this an OpenAI-style server?"
+        )
+    names = tuple(entries)
+    model = endpoint.model
+    if model is None:
+        if not names:
+            raise ConfigError(f"{url} lists no models: name one with --model")
+        model = names[0]
+    elif names and model not in names and names != (_ANY_MODEL,):
+        shown = ", ".join(names[:_SHOWN_MODELS])
+        more = f" and {len(names) - _SHOWN_MODELS} more" if len(names) > _SHOWN_MODELS else ""
+        raise ConfigError(f"the server has no model {model!r}; it has {_printable(shown)}{more}")
+    length = entries.get(model, {}).get("max_model_len")
+    return ServerFacts(model, names, software, length if isinstance(length, int) else None)
+
+
+def _entries(body: bytes) -> dict[str, dict[str, Any]] | None:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return None
+    data = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(data, list):
+        return None
+    return {
+        entry["id"]: entry for entry in data if isinstance(entry, dict) and isinstance(entry.get("id"), str)
+    }
+
+
+def _key_message(endpoint: Endpoint, url: str, status: int) -> str:
+    if endpoint.api_key is None:
+        return (
+            f"{url} answered {status}, the server wants a key: "
+            "set OPENAI_API_KEY, or name another variable with --api-key-env"
+        )
+    where = f" (env {endpoint.api_key_name})" if endpoint.api_key_name else ""
+    return f"{url} answered {status}, the key was not accepted: check API key{where}"
+
+
+def _excerpt(endpoint: Endpoint, body: bytes) -> str:
+    text = body[:2048].decode("utf-8", "replace")
+    try:
+        error = json.loads(body).get("error")
+        text = error["message"] if isinstance(error, dict) else error if isinstance(error, str) else text
+    except (ValueError, AttributeError, KeyError):
+        pass
+    text = " ".join(secrecy.scrub(_printable(str(text)), endpoint.secrets()).split())
+    return repr(text[:200]) if text else "an empty body"
+
+
+def _printable(text: str) -> str:
+    """A server's words without what a terminal would act on."""
+    return "".join(character if character.isprintable() or character == " " else " " for character in text)
+
+
+# One GET over the standard library
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, host: str, timeout: float) -> None:
+        super().__init__(host, timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _get(endpoint: Endpoint, path: str, url: str, timeout_s: float) -> tuple[int, dict[str, str], bytes]:
+    connection = _connection(endpoint, timeout_s or None)
+    try:
+        connection.request(
+            "GET",
+            path,
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                **dict(endpoint.wire_headers()),
+            },
+        )
+        response = connection.getresponse()
+        body = response.read(_LARGEST_ANSWER)
+        return response.status, {name.lower(): value for name, value in response.getheaders()}, body
+    except (OSError, http.client.HTTPException) as error:
+        raise _explained(endpoint, url, error, timeout_s) from None
+    finally:
+        connection.close()
+
+
+def _connection(endpoint: Endpoint, timeout_s: float | None) -> http.client.HTTPConnection:
+    if endpoint.unix_socket is not None:
+        return _UnixConnection(endpoint.unix_socket, endpoint.host, timeout_s)  # type: ignore[arg-type]
+    host, port = endpoint.host, endpoint.port
+    proxy = (
+        urlsplit(endpoint.proxy if "://" in endpoint.proxy else f"http://{endpoint.proxy}")
+        if endpoint.proxy
+        else None
+    )
+    if proxy is not None:
+        host, port = proxy.hostname or "", proxy.port or 1080
+    connection: http.client.HTTPConnection
+    if endpoint.scheme == "https":
+        connection = http.client.HTTPSConnection(
+            host, port, timeout=timeout_s, context=_tls_context(endpoint)
+        )
+    else:
+        connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+    if proxy is not None:
+        login = {}
+        if proxy.username is not None:
+            pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+            login["Proxy-Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode('ascii')}"
+        connection.set_tunnel(endpoint.host, endpoint.port, login)
+    return connection
+
+
+def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
+    if endpoint.insecure:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    try:
+        return ssl.create_default_context(cafile=endpoint.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"the CA file {endpoint.ca_file} cannot be used: {error}") from None
+
+
+def _explained(endpoint: Endpoint, url: str, error: Exception, timeout_s: float) -> LlmbenchError:
+    """The error as one line that says what to do."""
+    at = f"the socket {endpoint.unix_socket}" if endpoint.unix_socket else url
+    if endpoint.proxy:
+        at += f" through the proxy {secrecy.redact_url(endpoint.proxy)}"
+    if isinstance(error, socket.gaierror):
+        return _NotReadyError(f"cannot find the host {endpoint.host!r}: check the name ({error.strerror})")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        hint = "--ca-file FILE names a certificate to trust"
+        if "expired" in error.verify_message:
+            hint = "renew it"
+        return ServerUnreachableError(
+            f"{at}: the server's certificate is refused, {error.verify_message}: {hint}"
+        )
+    if isinstance(error, ssl.SSLError):
+        hint = (
+            ": does the server speak http?"
+            if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+            else ""
+        )
+        return ServerUnreachableError(f"{at}: no TLS connection ({error.reason or error}){hint}")
+    if isinstance(error, ConnectionRefusedError | FileNotFoundError):
+        return _NotReadyError(f"no server at {at}, connection refused: is the server up?")
+    if isinstance(error, TimeoutError):
+        return _NotReadyError(
+            f"{at} did not answer within {timeout_s:g} s: is the server up, and the port right?"
+        )
+    if isinstance(error, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError):
+        hint = ": try https" if endpoint.scheme == "http" else ""
+        return _NotReadyError(f"{at} closed the connection without an answer{hint}")
+    if isinstance(error, http.client.HTTPException):
+        # Such a server may be speaking TLS, or something else entirely.
+        return ConfigError(f"{at} does not speak HTTP ({type(error).__name__}): check the port, or try https")
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return LlmbenchError(f"this machine has no file descriptors left: {os.strerror(error.errno)}")
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return _NotReadyError(f"cannot reach {at}: {reason}")

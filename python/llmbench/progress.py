@@ -1,0 +1,189 @@
+"""What is shown while a measurement runs: a bar and one line of live numbers, in a terminal or in a notebook."""
+
+from __future__ import annotations
+
+import html
+import importlib
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+_RATE_WINDOW_S = 2.0
+
+
+class Display(Protocol):
+    def __enter__(self) -> Display: ...
+    def __exit__(self, *_: object) -> None: ...
+    def update(self, snapshot: Mapping[str, Any]) -> None:
+        """Shows the engine's live numbers; called a few times a second."""
+
+
+def display(wanted: bool | None, planned: int | None, duration: float | None, title: str) -> Display:
+    """A display for a run of `planned` requests or `duration` seconds; `wanted` None: where somebody is looking."""
+    if wanted is False:
+        return NoDisplay()
+    if in_notebook():
+        return NotebookDisplay(planned, duration, title)
+    if wanted or sys.stderr.isatty():
+        return TerminalDisplay(planned, duration, title)
+    return NoDisplay()
+
+
+def in_notebook() -> bool:
+    if "IPython" not in sys.modules:
+        return False
+    shell = importlib.import_module("IPython").get_ipython()
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+class NoDisplay:
+    def __enter__(self) -> NoDisplay:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, snapshot: Mapping[str, Any]) -> None:
+        pass
+
+
+class _Numbers:
+    """The live numbers in words."""
+
+    def __init__(self, planned: int | None, duration: float | None, title: str) -> None:
+        self.planned = planned
+        self.duration = duration
+        self.title = title
+        self._seen: deque[tuple[float, int]] = deque()
+        self.share = 0.0
+        self.head = title
+        self.body = "connecting"
+
+    def take(self, snapshot: Mapping[str, Any]) -> None:
+        elapsed = max(0.0, float(snapshot.get("elapsed_s") or 0.0))
+        ended = int(snapshot.get("completed") or 0) + int(snapshot.get("failed") or 0)
+        shares = [0.0]
+        if self.planned:
+            shares.append(ended / self.planned)
+        if self.duration:
+            shares.append(elapsed / self.duration)
+        self.share = min(1.0, max(shares))
+        count = f"{ended}/{self.planned}" if self.planned else str(ended)
+        self.head = f"{self._phase(snapshot)} {count} requests, {_clock(elapsed)}{self._left(elapsed)}"
+        parts = [f"{self._rate(int(snapshot.get('output_events') or 0)):.0f} tokens/s"]
+        parts.append(f"{snapshot.get('in_flight') or 0} in flight")
+        parts.append(f"{snapshot.get('failed') or 0} failed")
+        if snapshot.get("ttft_p50_ms") is not None:
+            parts.append(
+                f"TTFT p50 {_short(snapshot['ttft_p50_ms'])} p99 {_short(snapshot['ttft_p99_ms'])} ms"
+            )
+        if snapshot.get("worker_busy") is not None:
+            parts.append(f"client {snapshot['worker_busy']:.0%}")
+        self.body = " · ".join(parts)
+
+    def _phase(self, snapshot: Mapping[str, Any]) -> str:
+        if snapshot.get("stopping"):
+            return "stopping"
+        return {"warmup": "warming up", "drain": "draining"}.get(str(snapshot.get("phase")), "measuring")
+
+    def _left(self, elapsed: float) -> str:
+        return f", {_clock(elapsed / self.share - elapsed)} left" if 0.02 < self.share < 1 else ""
+
+    def _rate(self, events: int) -> float:
+        now = time.monotonic()
+        self._seen.append((now, events))
+        while len(self._seen) > 2 and now - self._seen[1][0] >= _RATE_WINDOW_S:
+            self._seen.popleft()
+        then, before = self._seen[0]
+        return (events - before) / (now - then) if now > then else 0.0
+
+
+class TerminalDisplay:
+    """Two lines on standard error, gone when the run is over."""
+
+    def __init__(self, planned: int | None, duration: float | None, title: str) -> None:
+        self._numbers = _Numbers(planned, duration, title)
+        self._live: Live | None = None
+
+    def __enter__(self) -> TerminalDisplay:
+        from rich.console import Console
+        from rich.live import Live
+
+        # Repainted by `update` alone: no thread of its own beside the engine's.
+        self._live = Live(
+            self._paint(),
+            console=Console(stderr=True),
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+        )
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self, snapshot: Mapping[str, Any]) -> None:
+        self._numbers.take(snapshot)
+        if self._live is not None:
+            self._live.update(self._paint(), refresh=True)
+
+    def _paint(self) -> RenderableType:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        numbers = self._numbers
+        line = Table.grid(padding=(0, 1))
+        line.add_row(
+            ProgressBar(total=1.0, completed=numbers.share, width=24), Text(numbers.head, no_wrap=True)
+        )
+        return Group(line, Text(numbers.body, style="dim", no_wrap=True, overflow="ellipsis"))
+
+
+class NotebookDisplay:
+    """A bar in the cell's output, updated in place and gone when the run is over."""
+
+    def __init__(self, planned: int | None, duration: float | None, title: str) -> None:
+        self._numbers = _Numbers(planned, duration, title)
+        self._ipython: Any = None
+        self._handle: Any = None
+
+    def __enter__(self) -> NotebookDisplay:
+        self._ipython = importlib.import_module("IPython.display")
+        self._handle = self._ipython.display(self._ipython.HTML(self._paint()), display_id=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._handle is not None:
+            self._handle.update(self._ipython.HTML(""))
+
+    def update(self, snapshot: Mapping[str, Any]) -> None:
+        self._numbers.take(snapshot)
+        if self._handle is not None:
+            self._handle.update(self._ipython.HTML(self._paint()))
+
+    def _paint(self) -> str:
+        numbers = self._numbers
+        return (
+            f'<div style="font-family:monospace"><progress max="1" value="{numbers.share:.3f}" '
+            f'style="width:20em"></progress> {html.escape(numbers.head)}<br>{html.escape(numbers.body)}</div>'
+        )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value < 100 else f"{value:.0f}"

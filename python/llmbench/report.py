@@ -1,0 +1,307 @@
+"""A result as tables: for the terminal (80 columns), and for a notebook's cell."""
+
+from __future__ import annotations
+
+import html as markup
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmbench.results import percent_name
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from llmbench.results import Distribution, Result
+
+_STYLES = {
+    "VALID": "bold green",
+    "UNSTABLE": "bold yellow",
+    "CLIENT-LIMITED": "bold yellow",
+    "INVALID": "bold red",
+}
+_COLOURS = {"VALID": "#1a7f37", "UNSTABLE": "#9a6700", "CLIENT-LIMITED": "#9a6700", "INVALID": "#cf222e"}
+
+_LATENCY_ROWS = (
+    ("ttft", "TTFT"),
+    ("ttft_from_schedule", "TTFT from schedule"),
+    ("tpot", "TPOT"),
+    ("itl", "ITL"),
+    ("icl", "ICL (between chunks)"),
+    ("e2el", "E2E latency"),
+    ("e2el_from_schedule", "E2E from schedule"),
+    ("client_lag", "client lag"),
+)
+_ERROR_WIDTH = 160
+
+
+@dataclass(frozen=True)
+class Report:
+    """What there is to say about a result, in words and numbers, in the order it is said."""
+
+    status: str
+    reasons: tuple[str, ...]
+    facts: tuple[tuple[str, str], ...]
+    columns: tuple[str, ...]
+    latencies: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+    errors: tuple[tuple[str, str, str], ...]
+    """Class, count, most frequent message."""
+
+
+def of(result: Result) -> Report:
+    percents = [float(each) for each in result.summary.get("percents") or ()]
+    headline = result.verdict.status
+    if result.interrupted:
+        headline += ", interrupted"
+    elif result.status == "unfinished":
+        headline += ", unfinished"
+    return Report(
+        status=headline,
+        reasons=result.verdict.reasons,
+        facts=tuple(_facts(result)),
+        columns=("ms", "mean", *(percent_name(each) for each in percents), "max"),
+        latencies=tuple(_latency_rows(result, percents)),
+        notes=tuple(_notes(result)),
+        errors=tuple(
+            (name, str(count), result.error_messages.get(name, ""))
+            for name, count in sorted(result.errors.items(), key=lambda each: -each[1])
+        ),
+    )
+
+
+def show(result: Result, console: Console | None = None) -> None:
+    """Prints the report; plain text where the output is no terminal."""
+    from rich.console import Console as RichConsole
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    console = console or RichConsole(width=None if _is_terminal() else 80, highlight=False)
+    report = of(result)
+    console.print(Text(report.status, style=_STYLES.get(result.verdict.status, "bold")))
+    for reason in report.reasons:
+        console.print(Padding(Text(reason), (0, 0, 0, 2)))
+    console.print()
+    facts = Table.grid(padding=(0, 2))
+    for name, value in report.facts:
+        facts.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
+    console.print(facts)
+    console.print()
+    if report.latencies:
+        table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+        table.add_column(report.columns[0], no_wrap=True)
+        for name in report.columns[1:]:
+            table.add_column(name, justify="right", no_wrap=True)
+        for row in report.latencies:
+            table.add_row(*row)
+        console.print(table)
+        console.print()
+    if report.errors:
+        table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+        table.add_column("errors", no_wrap=True)
+        table.add_column("n", justify="right", no_wrap=True)
+        table.add_column("most frequent message", overflow="fold")
+        for name, count, message in report.errors:
+            table.add_row(name, count, Text(_cut(message)))
+        console.print(table)
+        console.print()
+    for note in report.notes:
+        console.print(Text(f"note: {note}"))
+    if report.notes:
+        console.print()
+
+
+def text(result: Result, width: int = 80) -> str:
+    """The report as plain text."""
+    from rich.console import Console as RichConsole
+
+    out = io.StringIO()
+    show(result, RichConsole(file=out, width=width, force_terminal=False, no_color=True, highlight=False))
+    return out.getvalue()
+
+
+def html(result: Result) -> str:
+    """The report as HTML for a notebook: verdict on top, everything escaped."""
+    report = of(result)
+    colour = _COLOURS.get(result.verdict.status, "inherit")
+    parts = [f'<div><p style="color:{colour};font-weight:bold;margin:0">{_escaped(report.status)}</p>']
+    if report.reasons:
+        parts.append("<ul>" + "".join(f"<li>{_escaped(reason)}</li>" for reason in report.reasons) + "</ul>")
+    parts.append(_html_table((), report.facts, left=2))
+    if report.latencies:
+        parts.append(_html_table(report.columns, report.latencies, left=1))
+    if report.errors:
+        rows = [(name, count, _cut(message)) for name, count, message in report.errors]
+        parts.append(_html_table(("errors", "n", "most frequent message"), rows, left=3))
+    parts += [f"<p style='margin:0'>note: {_escaped(note)}</p>" for note in report.notes]
+    return "".join([*parts, "</div>"])
+
+
+def _facts(result: Result) -> Iterator[tuple[str, str]]:
+    summary, config = result.summary, result.config
+    endpoint, workload, load = (config.get(name) or {} for name in ("endpoint", "workload", "load"))
+    if endpoint.get("url"):
+        yield "server", f"{endpoint['url']} ({endpoint.get('backend')}), model {config.get('model')}"
+    if load.get("description"):
+        yield "load", load["description"]
+    if workload.get("name"):
+        lengths = [_tokens(workload.get(f"mean_{side}_tokens")) for side in ("prompt", "output")]
+        yield "workload", f"{workload['name']}, {lengths[0]} tokens in, {lengths[1]} asked"
+    cut = f", {summary.get('cut')} cut" if summary.get("cut") else ""
+    counts = f"{summary.get('completed')} completed, {summary.get('failed')} failed{cut}"
+    yield "requests", f"{counts} in {number(summary.get('duration_s'))} s"
+    rates = (("request", "requests/s"), ("output", "output tokens/s"), ("total", "total tokens/s"))
+    yield (
+        "throughput",
+        ", ".join(f"{number(summary.get(f'{name}_throughput'))} {unit}" for name, unit in rates),
+    )
+    if summary.get("output_throughput_per_gpu") is not None:
+        yield "per GPU", f"{number(summary.output_throughput_per_gpu)} output tokens/s"
+    if summary.get("goodput") is not None:
+        limits = ", ".join(f"{name} ≤ {limit:g} ms" for name, limit in (config.get("goodput") or {}).items())
+        share = summary.get("goodput_share")
+        shown = f", {share:.1%} of requests" if share is not None else ""
+        yield "goodput", f"{number(summary.goodput)} requests/s{shown} with {limits}"
+    cost = summary.get("cost_per_million_tokens")
+    if cost:
+        amounts = ", ".join(f"${number(cost[name])} {name}" for name in cost if cost[name] is not None)
+        yield "per 1M tokens", amounts or "nothing to price"
+    yield "tokens", _token_line(summary)
+    if summary.get("concurrency_mean") is not None:
+        waiting, decoding = number(summary.get("waiting_mean")), number(summary.get("decoding_mean"))
+        parts = f"{waiting} waiting for the first token, {decoding} decoding"
+        yield (
+            "in flight",
+            f"mean {number(summary.concurrency_mean)} ({parts}), peak {summary.get('concurrency_peak')}",
+        )
+    if summary.get("finish_reasons"):
+        yield "finished by", ", ".join(f"{name} {count}" for name, count in summary.finish_reasons.items())
+    yield from _client_facts(result)
+
+
+def _client_facts(result: Result) -> Iterator[tuple[str, str]]:
+    client, summary = result.client, result.summary
+    if client.get("connections") is not None:
+        latency = summary.latencies.get("connect")
+        took = f", {number(latency.median)} ms each" if latency is not None and latency.median else ""
+        address = f", {client['address']}" if client.get("address") else ""
+        opened = f"{client['connections']} opened{took}"
+        yield "connections", f"{opened}, {summary.get('reused') or 0} requests reused one{address}"
+    evidence = result.verdict.evidence
+    busy = (evidence.get("worker_busy") or {}).get("value")
+    if busy is not None:
+        yield "client", f"busiest worker {busy:.0%}; headroom not measured"
+
+
+def _token_line(summary: Any) -> str:
+    line = f"{summary.get('input_tokens')} in"
+    if summary.get("cached_tokens"):
+        line += f" ({summary.cached_tokens} cached)"
+    line += f", {summary.get('output_tokens')} out"
+    if summary.get("reasoning_tokens"):
+        line += f" ({summary.reasoning_tokens} reasoning)"
+    sources = summary.get("token_sources") or {}
+    return line + (f", counted by {', '.join(sources)}" if sources else "")
+
+
+def _latency_rows(result: Result, percents: list[float]) -> Iterator[tuple[str, ...]]:
+    open_loop = (result.config.get("load") or {}).get("arrival") not in ("closed", None)
+    latencies = result.summary.latencies
+    for name, title in _LATENCY_ROWS:
+        values = latencies.get(name)
+        if values is None or not values.n:
+            continue
+        if name.endswith("_from_schedule") and not open_loop:
+            continue
+        if (
+            name == "icl"
+            and "itl" in latencies
+            and latencies["itl"].n
+            and result.config.get("itl") != "chunk"
+        ):
+            continue
+        yield title, *_row(values, percents)
+    for name in ("ttft", "e2el"):
+        values = result.summary.with_failures.get(name)
+        if values is not None and values.n and (result.summary.get("failed") or result.summary.get("cut")):
+            # A failed request took for ever; JSON has no word for that but null.
+            cells = [
+                "∞" if each is None or each == float("inf") else milliseconds(each)
+                for each in values.percentiles.values()
+            ]
+            yield f"{name.upper()} with failures", "", *cells, ""
+
+
+def _row(values: Distribution, percents: list[float]) -> list[str]:
+    cells = [values.mean, *(values.percentile(each) for each in percents), values.max]
+    return [milliseconds(each) for each in cells]
+
+
+def _notes(result: Result) -> Iterator[str]:
+    because = result.summary.get("itl_absent_because")
+    if because and (result.summary.get("completed") or 0) > 0:
+        yield f"no ITL: {because}"
+    yield from result.verdict.warnings
+
+
+def milliseconds(value: float | None) -> str:
+    """Four significant digits at most, two decimals at most."""
+    if value is None:
+        return "–"
+    if value == float("inf"):
+        return "∞"
+    return f"{value:.2f}" if abs(value) < 100 else f"{value:.1f}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def number(value: float | None) -> str:
+    """A quantity with sensible digits: 0.0123, 1.23, 45.6, 7890."""
+    if value is None:
+        return "–"
+    if value == 0 or abs(value) >= 1000:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def _tokens(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:g}"
+
+
+def _cut(message: str) -> str:
+    line = "".join(each if each.isprintable() else " " for each in message)
+    return line if len(line) <= _ERROR_WIDTH else line[: _ERROR_WIDTH - 1] + "…"
+
+
+def _escaped(words: str) -> str:
+    return markup.escape(words)
+
+
+def _html_table(header: tuple[str, ...], rows: Any, *, left: int) -> str:
+    """A table whose first `left` columns are words."""
+
+    def cell(tag: str, i: int, words: str) -> str:
+        return f'<{tag} style="text-align:{"left" if i < left else "right"}">{_escaped(words)}</{tag}>'
+
+    lines = [f"<tr>{''.join(cell('th', i, words) for i, words in enumerate(header))}</tr>"] if header else []
+    lines += [f"<tr>{''.join(cell('td', i, words) for i, words in enumerate(row))}</tr>" for row in rows]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _is_terminal() -> bool:
+    import sys
+
+    return sys.stdout.isatty()
+
+
+def evidence_lines(evidence: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The evidence of a verdict, one line each: what was measured against which limit."""
+    lines = []
+    for name, line in evidence.items():
+        value, limit, unit = line.get("value"), line.get("limit"), line.get("unit") or ""
+        if value is None:
+            lines.append(f"{name}: not measured ({line.get('text')})")
+        else:
+            bound = f", limit {limit:g}" if limit is not None else ""
+            lines.append(f"{name}: {value:.4g}{bound}{' ' + unit if unit else ''}")
+    return lines

@@ -1,0 +1,519 @@
+"""`run`: from an endpoint, a workload and a load to a result.
+
+The engine's threads do the work; this module prepares what they need, waits for them without holding
+Python up, and turns the rows they leave into a summary, a verdict and files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import resource
+import secrets
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from llmbench import _core, environment, evaluation, preflight, progress, results, secrecy
+from llmbench.endpoint import Endpoint
+from llmbench.errors import (
+    ClientLimitError,
+    ConfigError,
+    EngineError,
+    LlmbenchError,
+    ResultsError,
+    ServerUnreachableError,
+)
+from llmbench.interrupts import Interrupts
+from llmbench.load import Load
+from llmbench.options import METRICS, OnProgress, RunOptions
+from llmbench.results import SCHEMA_VERSION, Result
+from llmbench.workloads import Workload
+
+_WAIT_S = 0.1
+"""A signal is seen within this time: Python runs handlers between two waits."""
+_PROGRESS_S = 0.25
+_WARM_OPEN_LOOP = 64
+"""Connections opened beforehand where no limit says how many will be needed."""
+_DESCRIPTORS_BESIDE = 64
+"""Files, sockets and pipes that are no connection of the engine."""
+
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def run(
+    endpoint: Endpoint,
+    workload: Workload,
+    load: Load,
+    *,
+    num_requests: int | None = None,
+    duration: float | None = None,
+    warmup_requests: int = 0,
+    warmup_duration: float = 0,
+    goodput: Mapping[str, float] | None = None,
+    percentiles: Sequence[float] = (50, 90, 95, 99),
+    percentile_metrics: Sequence[str] = METRICS,
+    itl: str = "token",
+    connect: str = "pooled",
+    workers: int = 1,
+    connect_timeout: float = 10,
+    first_token_timeout: float = 0,
+    idle_timeout: float = 120,
+    request_timeout: float = 0,
+    drain: float = 5,
+    retries: int = 0,
+    ignore_eos: bool = False,
+    sampling: Mapping[str, Any] | None = None,
+    stream: bool = True,
+    seed: int = 0,
+    label: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    result_dir: str | PathLike[str] = "results",
+    result_filename: str | None = None,
+    save: bool = True,
+    save_result: bool = False,
+    save_detailed: bool = False,
+    save_text: bool = False,
+    progress: bool | None = None,
+    on_progress: OnProgress | None = None,
+    max_error_rate: float = 0.01,
+    num_gpus: int | None = None,
+    gpu_cost_per_hour: float | None = None,
+    machine_cost: float | None = None,
+    wait_ready: float = 0,
+) -> Result:
+    """Measures `endpoint` under `load` with the requests of `workload`, and returns the result.
+
+    Sends `num_requests` (by default as many as the workload or the load has), or for `duration` seconds. Times are in
+    seconds, goodput limits in ms. Writes `result_dir`/NAME.llmbench unless `save` is false, and NAME.json
+    with `save_result`. `on_progress` is called about four times a second with live numbers; `progress`
+    shows a bar (by default in a terminal and in a notebook).
+
+    The first Ctrl-C stops sending, waits up to `drain` seconds for running requests and returns a result whose
+    `.interrupted` is true; the second raises KeyboardInterrupt at once, and the file is valid all the same.
+    """
+    options = {
+        name: value for name, value in locals().items() if name not in ("endpoint", "workload", "load")
+    }
+    return _Measurement(endpoint, workload, load, RunOptions(**options)).execute()
+
+
+async def arun(endpoint: Endpoint, workload: Workload, load: Load, **options: Any) -> Result:
+    """`run` inside a running asyncio loop, which goes on meanwhile. Cancelling the task stops the run at once."""
+    measurement = _Measurement(endpoint, workload, load, RunOptions(**options))
+    finished = asyncio.get_running_loop().run_in_executor(None, measurement.execute)
+    with Interrupts(measurement.stop, measurement.cancel) as interrupts:
+        measurement.watch(interrupts)
+        try:
+            return await asyncio.shield(finished)
+        except asyncio.CancelledError:
+            measurement.cancel()
+            with contextlib.suppress(LlmbenchError, KeyboardInterrupt):
+                await asyncio.shield(finished)
+            raise
+
+
+class _Measurement:
+    """One call of `run`, its steps in order."""
+
+    def __init__(self, endpoint: Endpoint, workload: Workload, load: Load, options: RunOptions) -> None:
+        if _forked:
+            raise EngineError(
+                "the engine cannot be used in a forked child of a process that loaded it: "
+                "start the process with multiprocessing's spawn method"
+            )
+        if options.connect == "sticky" and load.open_loop:
+            raise ConfigError('connect "sticky" ties connections to slots: it needs a closed loop')
+        if endpoint.ca_file is not None and not Path(endpoint.ca_file).is_file():
+            raise ConfigError(f"no CA file {endpoint.ca_file}")
+        num_requests = options.num_requests
+        if num_requests is None and options.duration is None:
+            num_requests = load.num_requests or len(workload)
+        if load.arrival == "trace" and load.num_requests is not None:
+            num_requests = min(num_requests or load.num_requests, load.num_requests)
+        self.endpoint = endpoint
+        self.workload = workload
+        self.load = load
+        self.options = replace(options, num_requests=num_requests)
+        self.server = preflight.ServerFacts(endpoint.model)
+        self._engine: _core.Run | None = None
+        self._wanted = ""
+        self._interrupts: Interrupts | None = None
+
+    def execute(self) -> Result:
+        if self.options.save:
+            _check_directory(Path(self.options.result_dir))
+        self._check_descriptors()
+        self.server = preflight.check(
+            self.endpoint,
+            timeout_s=self.options.connect_timeout or 10.0,
+            wait_ready_s=self.options.wait_ready,
+        )
+        with self._result_file() as path:
+            stored = {
+                "status": "running",
+                "schema_version": SCHEMA_VERSION,
+                "version": _core.__version__,
+                "config": self.config(),
+                "environment": environment.collect(),
+                "start_unix_ns": time.time_ns(),
+            }
+            engine = self._make_engine(path, stored)
+            cpu_before = environment.CpuCounters.read()
+            signum = self._run(engine)
+            client, failure = self._finish(engine)
+            client |= environment.CpuCounters.read().since(cpu_before)
+            return self._result(path, stored, client, signum, failure)
+
+    def stop(self) -> None:
+        """Stops sending and lets running requests finish, from any thread, also before the engine started."""
+        self._demand("stop")
+
+    def cancel(self) -> None:
+        self._demand("cancel")
+
+    def watch(self, interrupts: Interrupts) -> None:
+        """Takes the signal from interrupts that another thread receives."""
+        self._interrupts = interrupts
+
+    def config(self) -> dict[str, Any]:
+        """What a result stores about how it was made; secrets are blanked."""
+        return {
+            "endpoint": self.endpoint.to_dict(),
+            "model": self.server.model,
+            "server": {"software": self.server.software, "context_length": self.server.context_length},
+            "workload": self.workload.to_dict(),
+            "load": self.load.to_dict(),
+            **self.options.to_dict(),
+            "metadata": secrecy.redact(dict(self.options.metadata or {})),
+            "sampling": secrecy.redact(dict(self.options.sampling or {})),
+        }
+
+    def core_config(self) -> _core.RunConfig:
+        """The plan in the core's terms, without request bodies and files."""
+        endpoint, load, options = self.endpoint, self.load, self.options
+        config = _core.RunConfig()
+        config.scheme, config.host, config.port = endpoint.scheme, endpoint.host, endpoint.port
+        config.path, config.method = endpoint.request_path, "POST"
+        config.headers = endpoint.wire_headers()
+        config.unix_socket = endpoint.unix_socket or ""
+        config.proxy = endpoint.proxy or ""
+        config.ca_file = endpoint.ca_file or ""
+        config.insecure = endpoint.insecure
+        config.wire_format = endpoint.preset.wire_format
+        config.streamed = options.stream
+        config.order = self.workload.order
+        config.seed = options.seed
+        config.request_id_prefix = f"{secrets.token_hex(6)}-"
+        load.apply(config, options.num_requests or 0)
+        config.num_requests = options.num_requests or 0
+        config.duration_s = float(options.duration or 0)
+        config.warmup_requests = options.warmup_requests
+        config.warmup_duration_s = float(options.warmup_duration)
+        config.connect = options.connect
+        config.warm_connections = self._warm_connections()
+        config.workers = options.workers
+        config.connect_timeout_s = float(options.connect_timeout)
+        config.first_token_timeout_s = float(options.first_token_timeout)
+        config.idle_timeout_s = float(options.idle_timeout)
+        config.request_timeout_s = float(options.request_timeout)
+        config.drain_s = float(options.drain)
+        config.retries = options.retries
+        config.save_text = options.save_text
+        if not load.open_loop:
+            config.abort_after_failures = max(20, load.max_concurrency or 0)
+        return config
+
+    # The steps
+
+    def _warm_connections(self) -> int:
+        """How many connections are opened before the clock starts."""
+        if self.options.connect == "new":
+            return 0
+        planned = self.options.num_requests
+        most = (
+            self.load.max_concurrency
+            or (planned if self.load.arrival == "burst" else None)
+            or _WARM_OPEN_LOOP
+        )
+        return min(most, planned) if planned else most
+
+    def _check_descriptors(self) -> None:
+        """Raises the soft limit of open files to the hard one; refuses a plan that needs more."""
+        connections = self.load.max_concurrency or self._warm_connections()
+        needed = connections + self.options.workers * 4 + _DESCRIPTORS_BESIDE
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY or soft >= needed:
+            return
+        if hard != resource.RLIM_INFINITY and hard < needed:
+            raise ClientLimitError(
+                f"the plan needs {needed} open files and this process may have {hard}: "
+                f"raise the limit with ulimit -n {needed}, or lower the concurrency"
+            )
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed if hard == resource.RLIM_INFINITY else hard, hard))
+
+    @contextlib.contextmanager
+    def _result_file(self) -> Iterator[Path]:
+        """The path of NAME.llmbench; a temporary one when nothing is to be kept."""
+        if not self.options.save:
+            with tempfile.TemporaryDirectory(prefix="llmbench-") as directory:
+                yield Path(directory) / "run.llmbench"
+            return
+        results_to, name = Path(self.options.result_dir), self.options.result_filename
+        path = _explicit_path(results_to, name) if name else _new_path(results_to, self._default_name())
+        try:
+            yield path
+        except BaseException:
+            # A name claimed by a run that never came to write anything.
+            with contextlib.suppress(OSError):
+                if path.stat().st_size == 0:
+                    path.unlink()
+            raise
+
+    def _default_name(self) -> str:
+        parts = (
+            self.options.label,
+            self.endpoint.preset.name,
+            self.server.model,
+            time.strftime("%Y%m%d-%H%M%S"),
+        )
+        return "-".join(filter(None, (_safe(part) for part in parts if part)))
+
+    def _make_engine(self, path: Path, stored: Mapping[str, Any]) -> _core.Run:
+        config = self.core_config()
+        config.workload = _core.Workload(
+            self.workload.bodies(
+                self.endpoint.preset,
+                model=self.server.model,
+                stream=self.options.stream,
+                ignore_eos=self.options.ignore_eos,
+                sampling=self.options.sampling,
+                extra_body=self.endpoint.extra_body,
+            ),
+            self.workload.prompt_tokens,
+            self.workload.output_tokens,
+        )
+        config.result_path = str(path)
+        config.run_json = results.json_text(stored)
+        with _core_errors(self.endpoint):
+            engine = _core.Run(config)
+        # The summary of the file that was replaced.
+        _json_path(path).unlink(missing_ok=True)
+        return engine
+
+    def _run(self, engine: _core.Run) -> int | None:
+        """Starts the engine and waits for its end; returns the signal that ended it early."""
+        options = self.options
+        display = progress.display(
+            options.progress, options.num_requests, options.duration, self.load.describe()
+        )
+        interrupts = self._interrupts or Interrupts(self.stop, self.cancel)
+        with contextlib.nullcontext() if self._interrupts else interrupts:
+            try:
+                with _core_errors(self.endpoint):
+                    engine.start()
+                self._engine = engine
+                if self._wanted:
+                    self._demand(self._wanted)
+                with display:
+                    self._watch(engine, display, interrupts)
+            except KeyboardInterrupt:
+                self._abandon(engine)
+                raise
+        return interrupts.signum
+
+    def _watch(self, engine: _core.Run, display: progress.Display, interrupts: Interrupts) -> None:
+        shown = 0.0
+        while True:
+            try:
+                over = engine.wait(_WAIT_S)
+                now = time.monotonic()
+                if over or now - shown >= _PROGRESS_S:
+                    shown = now
+                    snapshot = self._snapshot(engine)
+                    display.update(snapshot)
+                    if self.options.on_progress is not None:
+                        self.options.on_progress(snapshot)
+                if over:
+                    return
+            except KeyboardInterrupt:
+                # Raised by a handler that is not ours: a notebook's, say. Ours has already counted its signal.
+                if interrupts.cancelled:
+                    raise
+                interrupts.note(signal.SIGINT)
+
+    def _snapshot(self, engine: _core.Run) -> dict[str, Any]:
+        snapshot = engine.snapshot()
+        snapshot.setdefault("planned", self.options.num_requests)
+        snapshot["duration_s"] = self.options.duration
+        snapshot["stopping"] = bool(self._wanted)
+        return snapshot
+
+    def _finish(self, engine: _core.Run) -> tuple[dict[str, Any], ResultsError | None]:
+        try:
+            return dict(engine.finish()), None
+        except _core.CoreError as error:
+            return {}, ResultsError(str(error))
+
+    def _result(
+        self,
+        path: Path,
+        stored: dict[str, Any],
+        client: dict[str, Any],
+        signum: int | None,
+        failure: ResultsError | None,
+    ) -> Result:
+        config, save = stored["config"], self.options.save
+        try:
+            table = results.load_table(path)
+        except ResultsError as error:
+            raise failure or error from None
+        summary, verdict, messages = evaluation.evaluate(table, config, client, self._notes(client))
+        interrupted = signum is not None or bool(client.get("interrupted"))
+        stored |= {
+            "status": "interrupted" if interrupted else "finished",
+            "interrupted_by": signum,
+            "start_unix_ns": client.get("start_unix_ns", stored["start_unix_ns"]),
+            "summary": summary,
+            "verdict": verdict.to_dict(),
+            "client": client,
+            "error_messages": {
+                name: secrecy.scrub(text, self.endpoint.secrets()) for name, text in messages.items()
+            },
+        }
+        result = Result(
+            path=path if save else None,
+            config=config,
+            summary=results.finite(summary),
+            verdict=verdict,
+            client=client,
+            environment=stored["environment"],
+            status=stored["status"],
+            interrupted_by=signum,
+            start_unix_ns=stored["start_unix_ns"],
+            error_messages=stored["error_messages"],
+            table=None if save else table,
+        )
+        try:
+            if failure is not None:
+                raise failure
+            if save:
+                results.write_run(path, stored)
+            if self.options.save_result:
+                result.save_json(
+                    _json_path(path), detailed=self.options.save_detailed, texts=self.options.save_text
+                )
+        except ResultsError as error:
+            error.result = result
+            raise
+        return result
+
+    def _abandon(self, engine: _core.Run) -> None:
+        """The second Ctrl-C: ends everything, and leaves a valid file behind."""
+        engine.cancel()
+        with contextlib.suppress(_core.CoreError, LlmbenchError, KeyboardInterrupt):
+            if engine.wait(2.0):
+                engine.finish()
+
+    def _notes(self, client: Mapping[str, Any]) -> list[str]:
+        notes = []
+        if self.endpoint.insecure and self.endpoint.scheme == "https":
+            notes.append("the server's certificate was not verified (--insecure)")
+        if client.get("stopped_because") == "all-failed":
+            notes.append("the run was ended early: its first requests all failed")
+        planned, warmup = self.options.num_requests or 0, self.options.warmup_requests
+        again = planned + warmup - len(self.workload)
+        if warmup and again > 0 and planned <= len(self.workload):
+            notes.append(
+                f"{min(again, warmup)} prompts of the warm-up were measured again: make more prompts"
+            )
+        return notes
+
+    def _demand(self, what: str) -> None:
+        # Called from signal handlers, which may interrupt the thread that holds the lock: no waiting for it.
+        if what == "cancel" or not self._wanted:
+            self._wanted = what
+        engine = self._engine
+        if engine is None:
+            return
+        if what == "cancel":
+            engine.cancel()
+        else:
+            engine.stop()
+
+
+def _check_directory(directory: Path) -> None:
+    """Makes the directory and proves that a file can be written there."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise ResultsError(
+            f"cannot write results to {directory}: {error.strerror or error}; choose another --result-dir"
+        ) from None
+
+
+def _explicit_path(directory: Path, name: str) -> Path:
+    """The file of that name, which may exist and is replaced; an ending .llmbench or .json is left out."""
+    stem = name.removesuffix(".llmbench").removesuffix(".json")
+    path = directory / f"{stem}.llmbench"
+    if not Path(stem).name or "\0" in name:
+        raise ConfigError(f"--result-filename {name!r} is no file name")
+    _check_directory(path.parent)
+    return path
+
+
+def _new_path(directory: Path, name: str) -> Path:
+    """A file that did not exist, claimed so that no other run takes its name."""
+    for number in range(1, 10_000):
+        path = directory / f"{name}{f'-{number}' if number > 1 else ''}.llmbench"
+        try:
+            with path.open("xb"):
+                return path
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ResultsError(f"cannot create {path}: {error.strerror or error}") from None
+    raise ResultsError(
+        f"{directory} holds ten thousand results named {name}: choose another --label or --result-dir"
+    )
+
+
+def _json_path(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(".llmbench") + ".json")
+
+
+def _safe(part: str) -> str:
+    """A piece of a file name from text that may come from a server."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", part).strip("._-")[:80]
+
+
+@contextlib.contextmanager
+def _core_errors(endpoint: Endpoint) -> Iterator[None]:
+    """The core's errors as those of llmbench.errors."""
+    try:
+        yield
+    except _core.CoreError as error:
+        kind = {
+            "config": ConfigError,
+            "unreachable": ServerUnreachableError,
+            "limit": ClientLimitError,
+            "results": ResultsError,
+        }.get(getattr(error, "code", ""), EngineError)
+        raise kind(secrecy.scrub(str(error), endpoint.secrets())) from None

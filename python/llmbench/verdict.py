@@ -1,0 +1,478 @@
+"""Can the measurement be trusted: the evidence, the limits it is held against, and what follows.
+
+A run ends with one of INVALID > CLIENT-LIMITED > UNSTABLE > VALID, the worst that applies, with every
+reason in plain words. `LIMITS` is the whole table of numbers; each check is a function of `Facts` that
+returns a `Finding`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+STATUSES = ("INVALID", "CLIENT-LIMITED", "UNSTABLE", "VALID")
+"""Worst first."""
+
+Row = npt.NDArray[np.void]
+Times = npt.NDArray[np.float64]
+
+ABSENT_NS = -(2**63)
+TURN_STAMPED = 1 << 1
+HTTP10 = 1 << 8
+NOT_STREAMED = 1 << 2
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Beyond these a run is not VALID."""
+
+    client_lag_ms: float = 1.0
+    client_lag_of_ttft: float = 0.05
+    achieved: float = 0.98
+    worker_busy: float = 0.85
+    run_queue: float = 0.10
+    steal: float = 0.01
+    lateness_of_itl: float = 0.05
+    merged_width_ms: float = 0.2
+    merged_width_of_icl: float = 0.05
+    merged_share: float = 0.02
+    consistency: float = 0.001
+    growth_seconds: int = 20
+    """Bins of one second that a judgement of stationarity takes at least."""
+    growth_significance: float = 4.0
+    """Standard deviations of the Mann-Kendall trend test on requests in flight."""
+    growth_share: float = 0.5
+    """And the growth over the run, as a share of the mean in flight."""
+    retried_share: float = 0.001
+    cached_share: float = 0.01
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of evidence."""
+
+    name: str
+    value: float | None
+    """What was measured; None when it was not."""
+    limit: float | None
+    unit: str = ""
+    status: str = "VALID"
+    """What this line alone would make of the run."""
+    text: str = ""
+    """The reason with number and remedy; or, when nothing was measured, why not."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "value": self.value,
+            "limit": self.limit,
+            "unit": self.unit,
+            "status": self.status if self.value is not None else "not measured",
+            "text": self.text,
+        }
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How far the numbers of a run can be trusted."""
+
+    status: str
+    reasons: tuple[str, ...] = ()
+    """Why it is not VALID."""
+    warnings: tuple[str, ...] = ()
+    """What a reader should know although it does not change the status."""
+    evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def valid(self) -> bool:
+        return self.status == "VALID"
+
+    def __str__(self) -> str:
+        return self.status if not self.reasons else f"{self.status}: {'; '.join(self.reasons)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "status": self.status,
+            "reasons": list(self.reasons),
+            "warnings": list(self.warnings),
+            "evidence": {name: dict(line) for name, line in self.evidence.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Verdict:
+        return cls(
+            status=str(stored.get("status", "not judged")),
+            reasons=tuple(stored.get("reasons", ())),
+            warnings=tuple(stored.get("warnings", ())),
+            evidence=stored.get("evidence", {}),
+        )
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a verdict is drawn from."""
+
+    requests: Row
+    """The measured requests (warm-up left out), in schedule order."""
+    all_requests: Row
+    summary: Mapping[str, Any]
+    """What `_core.summarize` returned."""
+    client: Mapping[str, Any]
+    """What the engine reported about itself, and what the kernel counted meanwhile."""
+    open_loop: bool
+    rate: float | None
+    max_concurrency: int | None
+    max_error_rate: float = 0.01
+    distinct_prompts: int | None = None
+    prefix_asked: bool = False
+    notes: tuple[str, ...] = ()
+    """Warnings from elsewhere."""
+
+    def column_ms(self, later: str, earlier: str) -> Times:
+        """later − earlier in ms over the measured requests that have both."""
+        return _difference_ms(self.requests, later, earlier)
+
+    def median_ms(self, metric: str) -> float | None:
+        stored = self.summary.get("latency_ms", {}).get(metric)
+        median: float | None = stored.get("median") if stored else None
+        return median
+
+
+def judge(facts: Facts) -> Verdict:
+    """Holds the evidence against the limits."""
+    findings = [check(facts) for check in CHECKS]
+    bad = sorted(
+        (each for each in findings if each.status != "VALID"), key=lambda each: STATUSES.index(each.status)
+    )
+    return Verdict(
+        status=bad[0].status if bad else "VALID",
+        reasons=tuple(each.text for each in bad),
+        warnings=tuple(_warnings(facts)),
+        evidence={each.name: each.to_dict() for each in findings},
+    )
+
+
+# The checks, one per line of evidence
+
+
+def failures(facts: Facts) -> Finding:
+    completed, failed = facts.summary["completed"], facts.summary["failed"]
+    ended = completed + failed
+    if ended == 0:
+        return Finding("failures", None, facts.max_error_rate, "share", "INVALID", "no request ended")
+    share = failed / ended
+    if completed == 0:
+        text = f"none of {ended} requests succeeded"
+        return Finding("failures", share, facts.max_error_rate, "share", "INVALID", text)
+    bad = share > facts.max_error_rate
+    text = (
+        f"{failed} of {ended} requests failed ({share:.1%}), more than {facts.max_error_rate:.1%}: "
+        "percentiles of the rest flatter the server; see the errors, or allow it with --max-error-rate"
+    )
+    return Finding("failures", share, facts.max_error_rate, "share", *_if(bad, "INVALID", text))
+
+
+def consistency(facts: Facts) -> Finding:
+    integrated = facts.client.get("in_flight_s")
+    if integrated is None:
+        return _absent("consistency", LIMITS.consistency, "the engine kept no count")
+    total = float(_difference_ms(facts.all_requests, "end_ns", "sent_ns").sum()) / 1000
+    error = abs(integrated - total) / total if total else 0.0
+    text = (
+        f"the engine's count of requests in flight and its rows differ by {error:.2%}: "
+        "rows were lost, do not use this result"
+    )
+    bad = error > LIMITS.consistency
+    return Finding("consistency", error, LIMITS.consistency, "share", *_if(bad, "INVALID", text))
+
+
+def clock(facts: Facts) -> Finding:
+    steps = facts.client.get("clock_steps")
+    if steps is None:
+        return _absent("clock_steps", 0, "the engine kept no count")
+    text = f"the wall clock was set {steps} time{'s' * (steps != 1)} during the run: repeat it"
+    return Finding("clock_steps", steps, 0, "", *_if(steps > 0, "INVALID", text))
+
+
+def client_lag(facts: Facts) -> Finding:
+    stored = facts.summary["latency_ms"].get("client_lag")
+    if not stored or not stored["n"]:
+        return _absent("client_lag_p99", LIMITS.client_lag_ms, "nothing was sent")
+    lag = float(np.percentile(_client_lag_ms(facts.requests), 99))
+    limit = max(LIMITS.client_lag_ms, LIMITS.client_lag_of_ttft * (facts.median_ms("ttft") or 0.0))
+    text = (
+        f"the client sent late: p99 client lag {lag:.2f} ms, limit {limit:.2f} ms: "
+        "use more --workers, or a machine with idle cores"
+    )
+    return Finding("client_lag_p99", lag, limit, "ms", *_if(lag > limit, "CLIENT-LIMITED", text))
+
+
+def achieved(facts: Facts) -> Finding:
+    """The asked load against the load that came about, as far as the client is the cause."""
+    rows = facts.requests
+    sent = rows["sent_ns"][rows["sent_ns"] != ABSENT_NS]
+    span_s = float(sent.max() - sent.min()) / 1e9 if sent.size > 1 else 0.0
+    if span_s <= 0:
+        return _absent("achieved", LIMITS.achieved, "too few requests were sent")
+    lag_s = float(_client_lag_ms(rows).sum()) / 1000
+    if not facts.open_loop:
+        slots = facts.max_concurrency or 1
+        share = 1 - lag_s / (slots * span_s)
+        what = f"of {slots} slots, {1 - share:.1%} of the time was the client's"
+    else:
+        planned = rows["scheduled_ns"][rows["sent_ns"] != ABSENT_NS]
+        planned_s = float(planned.max() - planned.min()) / 1e9
+        if planned_s <= 0:
+            return _absent("achieved", LIMITS.achieved, "requests were not paced")
+        behind_s = span_s - planned_s
+        held_s = float(_last_wait_ms(rows)) / 1000
+        # What slots and connections held back is the limit's or the server's doing.
+        share = min(1.0, planned_s / (planned_s + max(0.0, behind_s - held_s)))
+        what = f"{len(sent) / span_s:.4g} requests/s sent, {share:.1%} of the plan"
+    text = f"the load fell short, {what}: use more --workers, or a machine with idle cores"
+    return Finding(
+        "achieved", share, LIMITS.achieved, "share", *_if(share < LIMITS.achieved, "CLIENT-LIMITED", text)
+    )
+
+
+def worker_busy(facts: Facts) -> Finding:
+    workers = facts.client.get("workers") or []
+    shares = [worker["cpu_s"] / worker["wall_s"] for worker in workers if worker["wall_s"] > 0]
+    if not shares:
+        return _absent("worker_busy", LIMITS.worker_busy, "the engine kept no account")
+    text = f"a worker was {max(shares):.0%} busy, limit {LIMITS.worker_busy:.0%}: use more --workers"
+    bad = max(shares) > LIMITS.worker_busy
+    return Finding("worker_busy", max(shares), LIMITS.worker_busy, "share", *_if(bad, "CLIENT-LIMITED", text))
+
+
+def run_queue(facts: Facts) -> Finding:
+    workers = facts.client.get("workers") or []
+    shares = [worker["run_queue_s"] / worker["wall_s"] for worker in workers if worker["wall_s"] > 0]
+    if not shares:
+        return _absent("run_queue", LIMITS.run_queue, "the kernel keeps no account")
+    text = (
+        f"a worker waited {max(shares):.0%} of the time for a processor, limit {LIMITS.run_queue:.0%}: "
+        "stop what else runs here, or use fewer --workers"
+    )
+    bad = max(shares) > LIMITS.run_queue
+    return Finding("run_queue", max(shares), LIMITS.run_queue, "share", *_if(bad, "CLIENT-LIMITED", text))
+
+
+def throttling(facts: Facts) -> Finding:
+    periods = facts.client.get("throttled_periods")
+    if periods is None:
+        return _absent("throttled_periods", 0, "this system does not tell")
+    text = f"the cgroup's processor limit stopped the client {periods} times: raise the limit"
+    return Finding("throttled_periods", periods, 0, "", *_if(periods > 0, "CLIENT-LIMITED", text))
+
+
+def steal(facts: Facts) -> Finding:
+    share = facts.client.get("steal_share")
+    if share is None:
+        return _absent("steal", LIMITS.steal, "this system does not tell")
+    text = f"the hypervisor took {share:.1%} of this machine's time, limit {LIMITS.steal:.0%}: use another machine"
+    return Finding("steal", share, LIMITS.steal, "share", *_if(share > LIMITS.steal, "CLIENT-LIMITED", text))
+
+
+def stalls(facts: Facts) -> Finding:
+    count = facts.client.get("stalls")
+    if count is None:
+        return _absent("stalls", 0, "the engine kept no count")
+    longest = max(
+        (worker.get("max_stall_ms", 0.0) for worker in facts.client.get("workers") or []), default=0.0
+    )
+    text = (
+        f"the client stood still {count} time{'s' * (count != 1)} for over 50 ms (longest {longest:.0f} ms): "
+        "stop what else runs here, and do not suspend the machine"
+    )
+    return Finding("stalls", count, 0, "", *_if(count > 0, "CLIENT-LIMITED", text))
+
+
+def read_lateness(facts: Facts) -> Finding:
+    lateness = facts.client.get("read_lateness_ms") or {}
+    gap = facts.median_ms("itl") or facts.median_ms("icl")
+    if not lateness.get("n") or gap is None:
+        return _absent("read_lateness_p99", None, "no kernel receive times, or no gaps between tokens")
+    limit = LIMITS.lateness_of_itl * gap
+    rows = facts.requests
+    turn_stamped = float(np.mean((rows["flags"] & TURN_STAMPED) != 0)) if len(rows) else 0.0
+    text = (
+        f"{turn_stamped:.1%} of requests have no kernel receive times and the client read late: "
+        f"p99 {lateness['p99']:.2f} ms, limit {limit:.2f} ms: use more --workers"
+    )
+    # The kernel's times are right however late they are read; only turn stamps suffer.
+    bad = lateness["p99"] > limit and turn_stamped > 0.01
+    return Finding("read_lateness_p99", lateness["p99"], limit, "ms", *_if(bad, "CLIENT-LIMITED", text))
+
+
+def merging(facts: Facts) -> Finding:
+    """Events that shared a read over a time that matters. The share of wide ones is bounded from the
+    widths' percentiles."""
+    events, merged = facts.summary.get("events") or 0, facts.summary.get("merged_events") or 0
+    if not events:
+        return _absent("merged_share", LIMITS.merged_share, "no events")
+    width = max(LIMITS.merged_width_ms, LIMITS.merged_width_of_icl * (facts.median_ms("icl") or 0.0))
+    widths = facts.client.get("merged_width_ms") or {}
+    share = merged / events * _share_above(widths, width) if merged else 0.0
+    text = (
+        f"{share:.1%} of tokens were read together with others over more than {width:.2f} ms, "
+        f"limit {LIMITS.merged_share:.0%}: use more --workers"
+    )
+    return Finding(
+        "merged_share",
+        share,
+        LIMITS.merged_share,
+        "share",
+        *_if(share > LIMITS.merged_share, "CLIENT-LIMITED", text),
+    )
+
+
+def ceiling(facts: Facts) -> Finding:
+    return _absent("ceiling", 0.7, "no ceiling is known for this machine")
+
+
+def stationarity(facts: Facts) -> Finding:
+    """Open loop: whether requests in flight kept growing while requests were being sent."""
+    if not facts.open_loop:
+        return _absent("in_flight_growth", None, "a closed loop holds it constant")
+    rows = facts.requests
+    seen = rows[(rows["sent_ns"] != ABSENT_NS) & (rows["end_ns"] != ABSENT_NS)]
+    if not len(seen):
+        return _absent("in_flight_growth", None, "nothing was sent")
+    first, last = int(seen["sent_ns"].min()), int(seen["sent_ns"].max())
+    bins = (last - first) // 10**9
+    if bins < LIMITS.growth_seconds:
+        return _absent("in_flight_growth", None, f"not judged in under {LIMITS.growth_seconds} s")
+    at = first + (np.arange(bins) * 10**9) + 5 * 10**8
+    running = np.searchsorted(np.sort(seen["sent_ns"]), at) - np.searchsorted(np.sort(seen["end_ns"]), at)
+    # The first fifth is the server filling up. Long runs are judged at every k-th second.
+    level = running[bins // 5 :: max(1, bins // 1000)].astype(np.float64)
+    trend, growth = _trend(level)
+    share = growth / max(1.0, float(level.mean()))
+    text = (
+        f"requests in flight grew by {growth:.0f} during the run (mean {level.mean():.0f}): the server cannot keep up "
+        "with this rate, and a longer run would give other numbers; lower --request-rate"
+    )
+    bad = trend > LIMITS.growth_significance and share > LIMITS.growth_share
+    return Finding("in_flight_growth", share, LIMITS.growth_share, "share", *_if(bad, "UNSTABLE", text))
+
+
+CHECKS: tuple[Callable[[Facts], Finding], ...] = (
+    failures,
+    consistency,
+    clock,
+    client_lag,
+    achieved,
+    worker_busy,
+    run_queue,
+    throttling,
+    steal,
+    stalls,
+    read_lateness,
+    merging,
+    ceiling,
+    stationarity,
+)
+
+
+def _warnings(facts: Facts) -> list[str]:
+    found = list(facts.notes)
+    rows, summary = facts.requests, facts.summary
+    sent = int((rows["attempts"] > 0).sum())
+    retried = int((rows["attempts"] > 1).sum())
+    if sent and retried / sent > LIMITS.retried_share:
+        found.append(
+            f"{retried} requests ({retried / sent:.1%}) were written again because the server had closed "
+            "an idle connection: its keep-alive time is short"
+        )
+    cached, prompt = summary.get("cached_tokens") or 0, summary.get("input_tokens") or 0
+    if prompt and cached / prompt > LIMITS.cached_share and not facts.prefix_asked:
+        found.append(
+            f"the server took {cached / prompt:.0%} of prompt tokens from its prefix cache: "
+            "times to first token are those of a warm cache"
+        )
+    if facts.distinct_prompts is not None and sent > facts.distinct_prompts:
+        found.append(
+            f"{facts.distinct_prompts} prompts were sent {sent} times in all: a prefix cache may have helped "
+            "(--num-prompts makes more)"
+        )
+    sources = summary.get("token_sources") or {}
+    if sources.get("events"):
+        found.append(
+            f"the server did not count the tokens of {sources['events']} requests: their output tokens are events"
+        )
+    if summary.get("length_mismatched"):
+        found.append(
+            f"{summary['length_mismatched']} answers did not have the asked length although ignore_eos was asked for"
+        )
+    if int(((rows["flags"] & HTTP10) != 0).sum()):
+        found.append("the server speaks HTTP/1.0: every request opened a connection")
+    if summary.get("cut"):
+        found.append(
+            f"{summary['cut']} requests were still running at the end and were cut; they are in no percentile"
+        )
+    return found
+
+
+def _if(bad: bool, status: str, text: str) -> tuple[str, str]:
+    return (status, text) if bad else ("VALID", "")
+
+
+def _absent(name: str, limit: float | None, why: str) -> Finding:
+    return Finding(name, None, limit, text=why)
+
+
+def _difference_ms(rows: Row, later: str, earlier: str) -> Times:
+    both = rows[(rows[later] != ABSENT_NS) & (rows[earlier] != ABSENT_NS)]
+    return np.asarray((both[later] - both[earlier]) / 1e6, dtype=np.float64)
+
+
+def _client_lag_ms(rows: Row) -> Times:
+    """sent − max(scheduled, slot, connected); an absent time is the most negative number and never the maximum."""
+    sent = rows[rows["sent_ns"] != ABSENT_NS]
+    ready = np.maximum(np.maximum(sent["scheduled_ns"], sent["slot_ns"]), sent["connected_ns"])
+    return np.asarray((sent["sent_ns"] - ready) / 1e6, dtype=np.float64)
+
+
+def _last_wait_ms(rows: Row) -> float:
+    """How long the request sent last was held back by the limit and by connecting."""
+    sent = rows[rows["sent_ns"] != ABSENT_NS]
+    last = sent[int(sent["sent_ns"].argmax())]
+    ready = max(int(last["slot_ns"]), int(last["connected_ns"]))
+    return max(0.0, (ready - int(last["scheduled_ns"])) / 1e6)
+
+
+def _share_above(widths: Mapping[str, Any], limit: float) -> float:
+    """The largest share of values above `limit` that their percentiles allow."""
+    if not widths.get("n") or widths["max"] <= limit:
+        return 0.0
+    if widths["p99"] <= limit:
+        return 0.01
+    if widths.get("p90", math.inf) <= limit:
+        return 0.10
+    if widths["p50"] <= limit:
+        return 0.50
+    return 1.0
+
+
+def _trend(values: Times) -> tuple[float, float]:
+    """Mann-Kendall's z, corrected for the correlation of neighbours, and Theil-Sen's slope times the length."""
+    n = len(values)
+    i, j = np.triu_indices(n, 1)
+    differences = values[j] - values[i]
+    slope = float(np.median(differences / (j - i)))
+    variance = n * (n - 1) * (2 * n + 5) / 18
+    residual = values - slope * np.arange(n)
+    residual = residual - residual.mean()
+    spread = float(residual @ residual)
+    r = float(residual[:-1] @ residual[1:]) / spread if spread > 0 else 0.0
+    r = min(max(r, 0.0), 0.95)
+    variance *= (1 + r) / (1 - r)
+    return float(np.sign(differences).sum()) / math.sqrt(variance), slope * (n - 1)
