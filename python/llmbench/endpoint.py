@@ -131,7 +131,8 @@ class Endpoint:
         if self.api_key is not None:
             found.append(self.key() or "")
         found += _secret_values(self.extra_body)
-        return tuple(sorted({value for value in found if value}, key=len, reverse=True))
+        # A secret of a few letters is none, and blanking it everywhere would garble what others say.
+        return tuple(sorted({value for value in found if len(value) >= 4}, key=len, reverse=True))
 
     def key(self) -> str | None:
         """The key in clear."""

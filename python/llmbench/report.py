@@ -78,7 +78,11 @@ def show(result: Result, console: Console | None = None) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = console or RichConsole(width=None if _is_terminal() else 80, highlight=False)
+    if console is None:
+        console = RichConsole(highlight=False)
+        if not console.is_terminal:
+            print(text(result), end="")
+            return
     report = of(result)
     console.print(Text(report.status, style=_STYLES.get(result.verdict.status, "bold")))
     for reason in report.reasons:
@@ -119,7 +123,7 @@ def text(result: Result, width: int = 80) -> str:
 
     out = io.StringIO()
     show(result, RichConsole(file=out, width=width, force_terminal=False, no_color=True, highlight=False))
-    return out.getvalue()
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
 def html(result: Result) -> str:
@@ -286,12 +290,6 @@ def _html_table(header: tuple[str, ...], rows: Any, *, left: int) -> str:
     lines = [f"<tr>{''.join(cell('th', i, words) for i, words in enumerate(header))}</tr>"] if header else []
     lines += [f"<tr>{''.join(cell('td', i, words) for i, words in enumerate(row))}</tr>" for row in rows]
     return f"<table>{''.join(lines)}</table>"
-
-
-def _is_terminal() -> bool:
-    import sys
-
-    return sys.stdout.isatty()
 
 
 def evidence_lines(evidence: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from llmbench import secrecy
 from llmbench.errors import MissingExtraError, ResultsError
 from llmbench.verdict import ABSENT_NS, Verdict
 
@@ -329,6 +330,26 @@ def write_run(path: Path, stored: Mapping[str, Any]) -> None:
         raise ResultsError(
             f"cannot write {path}: {error}; free some space or use another --result-dir"
         ) from None
+
+
+def blank_secrets(path: Path, secrets: tuple[str, ...]) -> None:
+    """Blanks secrets that a server repeated in its answers, so that their bytes are nowhere in the file."""
+    if not secrets:
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as database, database:
+            database.execute("PRAGMA secure_delete = ON")
+            places = [("request", "error")]
+            if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'text'").fetchone():
+                places.append(("text", "text"))
+            for table, column in places:
+                for secret in secrets:
+                    database.execute(
+                        f"UPDATE {table} SET {column} = replace({column}, ?, ?) WHERE instr({column}, ?)",
+                        (secret, secrecy.REDACTED, secret),
+                    )
+    except sqlite3.Error as error:
+        raise ResultsError(f"cannot write {path}: {error}; free some space or use another --result-dir") from None
 
 
 def json_text(stored: Mapping[str, Any]) -> str:

@@ -379,7 +379,9 @@ class _Measurement:
         failure: ResultsError | None,
     ) -> Result:
         config, save = stored["config"], self.options.save
+        client = secrecy.scrub(client, self.endpoint.secrets())
         try:
+            results.blank_secrets(path, self.endpoint.secrets())
             table = results.load_table(path)
         except ResultsError as error:
             raise failure or error from None
@@ -392,9 +394,7 @@ class _Measurement:
             "summary": summary,
             "verdict": verdict.to_dict(),
             "client": client,
-            "error_messages": {
-                name: secrecy.scrub(text, self.endpoint.secrets()) for name, text in messages.items()
-            },
+            "error_messages": messages,
         }
         result = Result(
             path=path if save else None,

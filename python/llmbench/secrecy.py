@@ -56,10 +56,13 @@ def redact_url(url: str) -> str:
     return urlunsplit((parts.scheme, netloc, parts.path, query, parts.fragment))
 
 
-def scrub(text: str, secrets: tuple[str, ...]) -> str:
-    """`text` with every occurrence of one of the secrets blanked: for messages that quote a server's
-    answer."""
-    for secret in secrets:
-        if len(secret) >= 4:
-            text = text.replace(secret, REDACTED)
-    return text
+def scrub(value: Any, secrets: tuple[str, ...]) -> Any:
+    """`value` with every occurrence of one of the secrets blanked: for what quotes a server's answer."""
+    if isinstance(value, Mapping):
+        return {key: scrub(item, secrets) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [scrub(item, secrets) for item in value]
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, REDACTED)
+    return value

@@ -298,7 +298,7 @@ def stalls(facts: Facts) -> Finding:
 def read_lateness(facts: Facts) -> Finding:
     lateness = facts.client.get("read_lateness_ms") or {}
     gap = facts.median_ms("itl") or facts.median_ms("icl")
-    if not lateness.get("n") or gap is None:
+    if not lateness.get("count") or gap is None:
         return _absent("read_lateness_p99", None, "no kernel receive times, or no gaps between tokens")
     limit = LIMITS.lateness_of_itl * gap
     rows = facts.requests
@@ -451,7 +451,7 @@ def _last_wait_ms(rows: Row) -> float:
 
 def _share_above(widths: Mapping[str, Any], limit: float) -> float:
     """The largest share of values above `limit` that their percentiles allow."""
-    if not widths.get("n") or widths["max"] <= limit:
+    if not widths.get("count") or widths["max"] <= limit:
         return 0.0
     if widths["p99"] <= limit:
         return 0.01

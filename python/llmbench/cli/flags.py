@@ -118,7 +118,7 @@ amount = _checked("a number of at least 0", float, lambda value: _is_finite(valu
 number = _checked("a number", float, _is_finite)
 share = _checked("a share from 0 to 1", float, lambda value: 0 <= value <= 1)
 ratio = _checked("a number of at least 0 and below 1", float, lambda value: 0 <= value < 1)
-rate = _checked("a rate above 0 in requests per second, or inf", float, lambda value: value > 0)
+rate = _checked("a request rate above 0 (per second), or inf", float, lambda value: value > 0)
 port = _checked("a port from 1 to 65535", int, lambda value: 1 <= value <= 65535)
 
 
@@ -532,7 +532,7 @@ def load_from(args: argparse.Namespace) -> Load:
         return load.trace(path, cap)
     final: float = args.request_rate
     if args.ramp_up_strategy:
-        final = args.ramp_up_end_rps
+        final = args.ramp_up_end_rps or math.inf
     if not math.isfinite(final):
         if arrival is not None or args.burstiness != 1.0:
             raise ConfigError(
