@@ -1,3 +1,7 @@
+if(LLMBENCH_SANITIZE)
+  # Instrumentation hides from GCC what is initialised, in Boost's optional for one.
+  add_compile_options(-Wno-maybe-uninitialized)
+endif()
 if(LLMBENCH_SANITIZE STREQUAL "address")
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
   add_link_options(-fsanitize=address,undefined)
