@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def environment() -> dict[str, str]:
     """The environment of a child process that imports llmbench from this checkout."""
-    paths = [str(ROOT / "python"), os.environ.get("PYTHONPATH", "")]
+    paths = [os.environ.get("PYTHONPATH", ""), str(ROOT / "python")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 

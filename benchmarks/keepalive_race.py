@@ -65,7 +65,7 @@ def race(rate: float, seconds: float, tls: bool, seed: int, directory: Path) -> 
             result_dir=directory,
         )
     rows = harness.query(result.path, "SELECT id, outcome, attempts, events FROM request ORDER BY id")
-    texts = dict(harness.query(result.path, "SELECT id, output FROM text"))
+    texts = dict(harness.query(result.path, "SELECT request_id, text FROM text"))
     arrivals = Counter(request.id for request in server.requests)
     ids = {request_id.rsplit("-", 1)[1]: request_id for request_id in arrivals}
 

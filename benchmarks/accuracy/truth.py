@@ -63,8 +63,8 @@ def join(result: Path, truths: dict[int, Truth], tokens: int) -> Errors:
     """Rows beside the log; any token not counted is an error of its own."""
     rows = harness.query(
         result,
-        "SELECT request.id, sent_ns, first_token_ns, events, output_tokens, outcome, event.blob"
-        " FROM request JOIN event ON event.id = request.id",
+        "SELECT id, sent_ns, first_token_ns, request.events, output_tokens, outcome, event.events"
+        " FROM request JOIN event ON request_id = id",
     )
     errors = Errors([], [], [], [], [], [], 0, 0)
     for number, sent_ns, first_token_ns, events, output_tokens, outcome, blob in rows:
