@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from llmbench.errors import ConfigError
 from llmbench.servers import ServerCommand, free_ports
@@ -58,7 +60,15 @@ def _sim(settings: ServerSettings, port: int, server_args: Sequence[str], detach
         argv=(*argv, *server_args),
         url=url,
         ready_urls=(f"{url}/health",),
+        env={"PYTHONPATH": _python_path()},
     )
+
+
+def _python_path() -> str:
+    """The child must find the package where we found it, whatever was done to sys.path."""
+    home = str(Path(__file__).resolve().parents[1])
+    paths = [home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return os.pathsep.join(dict.fromkeys(paths))
 
 
 LAUNCHERS: dict[str, Launcher] = {"sim": _sim}

@@ -77,9 +77,16 @@ class ServerRecord:
 
     def write(self) -> None:
         """Atomic: a reader sees the whole record or none."""
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
-        temporary.replace(self.path)
+        path = self.path
+        temporary = path.with_suffix(".tmp")
+        try:
+            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
+            temporary.replace(path)
+        except OSError as error:
+            raise ResultsError(
+                f"cannot keep track of the started server in {path.parent}: {error.strerror or error}; "
+                f"name another directory in {STATE_VARIABLE}"
+            ) from error
 
     def forget(self) -> None:
         self.path.unlink(missing_ok=True)

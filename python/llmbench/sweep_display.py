@@ -127,8 +127,8 @@ class SweepDisplay:
             self._bar.stop()
             self._bar = None
         if any(point.done for point in result.points):
+            _print_tables(self.console, result.points)
             self.console.print()
-            self.console.print(*points_tables(result.points), sep="\n\n")
         done = sum(point.done for point in result.points)
         left = len(result.points) - done
         if result.error is not None:
@@ -174,29 +174,35 @@ class SweepDisplay:
 
 def summary_parts(result: SweepPoint) -> list[str]:
     """The console line of one combination in pieces; what was not measured is left out rather than given as 0."""
-    return result.summary_line().split(", ")
+    combination = result.combination
+    numbers = [
+        ("Query throughput", result.queries_per_s, "queries/s"),
+        ("Token throughput (total)", result.tokens_per_s, "tokens/s"),
+        ("Query latency", result.mean_latency_s, "s"),
+        ("Token generation latency", result.mean_tpot_s, "s/token"),
+        ("First token received", result.mean_ttft_s, "s"),
+    ]
+    return [
+        f"Deployment: {result.args.get('deployment_name') or result.backend or combination.model}",
+        f"Clients: {combination.num_clients}",
+        f"Prompt (mean): {combination.prompt_length} tokens",
+        f"Generation (mean): {combination.gen_length} tokens",
+        *(f"{name}: {figures(value)} {unit}" for name, value, unit in numbers if value is not None),
+    ]
 
 
-def points_tables(points: Sequence[PointOutcome]) -> list[Table]:
-    """All points in one table, or, where that would take more than eighty characters, in one per server setting."""
-    if len(_varied(points)) <= _MOST_COLUMNS:
-        return [points_table(points)]
-    by_server: dict[tuple[int, ...], list[PointOutcome]] = {}
-    for point in points:
-        at = point.combination
-        by_server.setdefault((at.tp_size, at.max_ragged_batch_size, at.num_replicas), []).append(point)
-    return [points_table(group) for group in by_server.values()]
+def points_tables(points: Sequence[PointOutcome]) -> list[tuple[str, Table]]:
+    """All points in one table, or, where that would take more than eighty characters, in one per server setting; each
+    with the settings that are the same in all of it."""
+    groups = {(): list(points)} if len(_varied(points)) <= _MOST_COLUMNS else _by_server(points)
+    return [(_fixed(group), points_table(group)) for group in groups.values()]
 
 
 def points_table(points: Sequence[PointOutcome]) -> Table:
-    """One table; settings that are the same everywhere stand above it."""
+    """One row a point, with the settings that differ."""
     varied = _varied(points)
-    fixed = [f"{name} {values[0]}" for name, values in _setting_columns(points) if name not in varied]
     streamed = any(point.result is not None and point.result.streamed for point in points)
     table = Table(
-        title=escape(", ".join([points[0].combination.model, *fixed])),
-        title_justify="left",
-        title_style="bold",
         box=box.SIMPLE_HEAD,
         padding=(0, 1 if len(varied) < _MOST_COLUMNS else 0, 0, 0),
         show_edge=False,
@@ -219,6 +225,21 @@ def points_table(points: Sequence[PointOutcome]) -> Table:
     return table
 
 
+def _by_server(points: Sequence[PointOutcome]) -> dict[tuple[int, ...], list[PointOutcome]]:
+    groups: dict[tuple[int, ...], list[PointOutcome]] = {}
+    for point in points:
+        at = point.combination
+        groups.setdefault((at.tp_size, at.max_ragged_batch_size, at.num_replicas), []).append(point)
+    return groups
+
+
+def _fixed(points: Sequence[PointOutcome]) -> str:
+    """The model, and the settings that are the same at all points."""
+    varied = _varied(points)
+    shared = [f"{name} {values[0]}" for name, values in _setting_columns(points) if name not in varied]
+    return ", ".join([points[0].combination.model, *shared])
+
+
 _MOST_COLUMNS = 4
 
 
@@ -234,12 +255,19 @@ def _numbers(result: SweepPoint | None, streamed: bool) -> list[str]:
 def table_text(points: Sequence[PointOutcome], width: int) -> str:
     console = Console(width=width, no_color=True, highlight=False, force_terminal=False, force_jupyter=False)
     with console.capture() as capture:
-        console.print(*points_tables(points), sep="\n\n")
-    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+        _print_tables(console, points)
+    return "\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines())
+
+
+def _print_tables(console: Console, points: Sequence[PointOutcome]) -> None:
+    for title, table in points_tables(points):
+        console.print()
+        console.print(title, style="bold", markup=False, soft_wrap=True)
+        console.print(table)
 
 
 def table_html(result: SweepResult) -> str:
-    """The table for a notebook."""
+    """The table for a notebook, which has room for every column."""
     table = points_table(result.points)
     heads = "".join(f"<th>{html.escape(str(column.header))}</th>" for column in table.columns)
     cells = [list(column.cells) for column in table.columns]
@@ -252,7 +280,9 @@ def table_html(result: SweepResult) -> str:
         note = f"<p>stopped: {html.escape(str(result.error))}</p>"
     elif result.interrupted:
         note = "<p>interrupted; the same call goes on from there</p>"
-    return f"<table><caption>{html.escape(str(table.title))}</caption><tr>{heads}</tr>{rows}</table>{note}"
+    return (
+        f"<table><caption>{html.escape(_fixed(result.points))}</caption><tr>{heads}</tr>{rows}</table>{note}"
+    )
 
 
 def packed(parts: Iterable[str], width: int) -> list[str]:

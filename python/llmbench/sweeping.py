@@ -473,7 +473,15 @@ def measure_point(
         on_progress=on_progress,
         **run_options,
     )
-    return keep(spec, point, endpoint, result, workload, server_args)
+    return keep(
+        spec,
+        point,
+        endpoint,
+        result,
+        workload,
+        server_args=server_args,
+        save_text=bool(run_options.get("save_text")),
+    )
 
 
 def keep(
@@ -482,7 +490,9 @@ def keep(
     endpoint: Endpoint,
     result: Result,
     workload: Workload,
+    *,
     server_args: Sequence[str] = (),
+    save_text: bool = False,
 ) -> SweepPoint:
     """Writes a finished measurement in the sweep's own form and reads it back. Raises PointInterruptedError for one
     that was cut off, and NoRequestSucceededError for one with nothing to keep: neither counts as done."""
@@ -507,7 +517,8 @@ def keep(
             result.events.times_ns,
             start_unix_ns=result.start_unix_ns or 0,
             streamed=spec.stream,
-            prompts=cast(Sequence[str], workload.prompts),
+            prompts=cast(Sequence[str], workload.prompts) if save_text else None,
+            texts=result.texts if save_text else None,
         ),
         llmbench=result.to_json()["llmbench"],
         duration_s=result.summary.duration_s,

@@ -334,8 +334,8 @@ def test_a_saved_result_is_shown_again(
     shown = capsys.readouterr().out
     assert shown == (
         "Deployment: d, Clients: 4, Prompt (mean): 500 tokens, Generation (mean): 32 tokens, "
-        "Query throughput: 2.000 queries/s, Token throughput (total): 1006.000 tokens/s, Query latency: 2.000 s, "
-        "Token generation latency: 0.500 s/token, First token received: 1.000 s\n"
+        "Query throughput: 2.00 queries/s, Token throughput (total): 1006 tokens/s, Query latency: 2.00 s, "
+        "Token generation latency: 0.500 s/token, First token received: 1.00 s\n"
         "UNSTABLE, 2 of 10 requests failed\n"
         "  the queue was still growing\n"
     )

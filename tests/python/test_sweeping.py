@@ -156,7 +156,7 @@ def test_a_server_is_started_once_per_server_setting(scripted: list[ServerSettin
     )
     assert Path("results_sim/server-m-tp2-bs768-replicas1.log").read_text() == "up with tp2 --x y\n"
     assert "[8/8] Deployment: benchmark-deployment, Clients: 2, Prompt (mean): 2600 tokens" in shown
-    assert "Query throughput: 2.000 queries/s, Token throughput (total): 26.000 tokens/s" in shown
+    assert "Query throughput: 2.00 queries/s, Token throughput (total): 26.0 tokens/s" in shown
     assert "First token received" not in shown
 
 
