@@ -94,12 +94,12 @@ py::list Strings(const std::vector<std::string>& values) {
   return list;
 }
 
-std::shared_ptr<RecordTable> Load(const std::string& path) {
+std::shared_ptr<RecordTable> Load(const std::string& path, bool salvage) {
   absl::StatusOr<RecordTable> table;
   {
     // Reading a file into a table nobody else has yet: no Python object is touched.
     const py::gil_scoped_release released;
-    table = RecordTable::Load(path);
+    table = RecordTable::Load(path, salvage);
   }
   ThrowIfError(table.status());
   return std::make_shared<RecordTable>(*std::move(table));
@@ -115,7 +115,7 @@ void BindRecord(py::module_& m) {
   m.attr("ABSENT_NS") = kNoTime;
 
   py::class_<RecordTable, std::shared_ptr<RecordTable>>(m, "RecordTable", "All rows of a result.")
-      .def_static("load", &Load, py::arg("path"))
+      .def_static("load", &Load, py::arg("path"), py::arg("salvage") = false)
       .def_property_readonly("requests",
                              [](const py::object& self) {
                                const auto& rows = self.cast<const RecordTable&>().requests;
@@ -127,6 +127,7 @@ void BindRecord(py::module_& m) {
       .def_property_readonly("event_flags", ViewOf(&RecordTable::event_flags))
       .def_property_readonly("errors", [](const RecordTable& table) { return Strings(table.errors); })
       .def_property_readonly("texts", [](const RecordTable& table) { return Strings(table.texts); })
+      .def_property_readonly("damage", [](const RecordTable& table) { return table.damage; })
       .def_property_readonly("endpoints", [](const RecordTable& table) { return Strings(table.endpoints); })
       .def_property_readonly("models", [](const RecordTable& table) { return Strings(table.models); });
 }

@@ -1,4 +1,4 @@
-"""The histogram against exact quantiles and against another implementation of the same idea; percentiles against NumPy."""
+"""The histogram against exact quantiles and another implementation of the same idea; percentiles against NumPy."""
 
 from __future__ import annotations
 

@@ -9,19 +9,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import result_file
 
 from llmbench import _core
-from support import result_file
+
+# fmt: off
+OUTCOMES = [
+    "ok", "cut", "dns", "connect_refused", "timeout_connect", "tls_verify", "tls_expired", "tls_handshake",
+    "tls_client_cert", "client_limit", "empty_reply", "reset_before_headers", "reset_mid_stream",
+    "truncated", "truncated_no_done", "timeout_send", "timeout_first_byte", "timeout_idle", "timeout_total",
+    "protocol", "header_too_large", "http_status", "http_4xx", "http_429", "http_503", "http_5xx",
+    "redirect", "content_type", "content_encoding", "empty_stream", "event_too_large", "sse_json_invalid",
+    "bad_event", "schema", "server_error_event",
+]
+# fmt: on
 
 
 def test_outcomes_are_those_of_the_documentation() -> None:
-    assert _core.OUTCOMES == tuple(
-        """ok cut dns connect_refused timeout_connect tls_verify tls_expired tls_handshake tls_client_cert client_limit
-        empty_reply reset_before_headers reset_mid_stream truncated truncated_no_done timeout_send timeout_first_byte
-        timeout_idle timeout_total protocol header_too_large http_status http_4xx http_429 http_503 http_5xx redirect
-        content_type content_encoding empty_stream event_too_large sse_json_invalid bad_event schema
-        server_error_event""".split()
-    )
+    assert list(_core.OUTCOMES) == OUTCOMES
     assert _core.ABSENT_NS == -(2**63)
 
 
@@ -115,13 +120,13 @@ def test_what_is_not_utf8_is_replaced(tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_results(tmp_path: Path) -> None:
-    with pytest.raises(_core.CoreError, match="no result file .*missing.llmbench"):
+    with pytest.raises(_core.CoreError, match=r"no result file .*missing.llmbench"):
         _core.RecordTable.load(str(tmp_path / "missing.llmbench"))
 
     text = tmp_path / "text.llmbench"
     text.write_text("no database " * 100)
     with pytest.raises(
-        _core.CoreError, match="text.llmbench cannot be read as a result: file is not a database"
+        _core.CoreError, match=r"text.llmbench cannot be read as a result: file is not a database"
     ):
         _core.RecordTable.load(str(text))
 
@@ -133,6 +138,6 @@ def test_files_that_are_no_results(tmp_path: Path) -> None:
         _core.RecordTable.load(str(foreign))
 
     newer = result_file.write(tmp_path / "newer.llmbench", [], version=2)
-    with pytest.raises(_core.CoreError, match="schema version 2.*update llmbench"):
+    with pytest.raises(_core.CoreError, match=r"schema version 2.*update llmbench"):
         _core.RecordTable.load(str(newer))
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in (foreign, newer, text))

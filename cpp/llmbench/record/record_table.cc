@@ -7,7 +7,9 @@
 #include <cstring>
 #include <optional>
 #include <span>
+#include <utility>
 
+#include "llmbench/base/return_if_error.h"
 #include "llmbench/record/event_blob.h"
 #include "llmbench/record/result_schema.h"
 #include "llmbench/record/sqlite.h"
@@ -66,9 +68,34 @@ std::optional<TokenSource> TokenSourceFromName(std::string_view name) {
   return std::nullopt;
 }
 
+// A query by ascending id, walked beside the one of the requests.
+class Cursor {
+ public:
+  explicit Cursor(Statement statement) : statement_(std::move(statement)) {}
+
+  bool valid() const { return statement_ != nullptr; }
+  sqlite3_stmt* get() const { return statement_.get(); }
+  bool Next() {
+    code_ = sqlite3_step(statement_.get());
+    return code_ == SQLITE_ROW;
+  }
+  // Moves to this id, which never is below the one before. False when there is none.
+  bool MoveTo(int64_t id) {
+    if (code_ == SQLITE_OK) Next();
+    while (code_ == SQLITE_ROW && sqlite3_column_int64(get(), 0) < id) Next();
+    return code_ == SQLITE_ROW && sqlite3_column_int64(get(), 0) == id;
+  }
+  // SQLite's code when the walk ended otherwise than by the end of the rows, else SQLITE_OK.
+  int error() const { return code_ == SQLITE_ROW || code_ == SQLITE_DONE ? SQLITE_OK : code_; }
+
+ private:
+  Statement statement_;
+  int code_ = SQLITE_OK;
+};
+
 class TableLoader {
  public:
-  explicit TableLoader(const std::string& path) : path_(path) {}
+  TableLoader(const std::string& path, bool salvage) : path_(path), salvage_(salvage) {}
 
   absl::StatusOr<RecordTable> Load();
 
@@ -78,20 +105,22 @@ class TableLoader {
   absl::Status Reserve();
   absl::Status ReadRows();
   absl::Status ReadRow(sqlite3_stmt* statement);
+  absl::Status NoteDamage(const Cursor& cursor, const std::string& what);
   void ReadEvents(sqlite3_stmt* statement);
   absl::Status Damaged(const std::string& reason) const {
     return absl::DataLossError(path_ + " cannot be read as a result: " + reason + ".");
   }
 
   const std::string path_;
+  const bool salvage_;
   Database db_;
   RecordTable table_;
 };
 
 absl::StatusOr<RecordTable> TableLoader::Load() {
-  if (const absl::Status opened = Open(); !opened.ok()) return opened;
-  if (const absl::Status reserved = Reserve(); !reserved.ok()) return reserved;
-  if (const absl::Status read = ReadRows(); !read.ok()) return read;
+  LLMBENCH_RETURN_IF_ERROR(Open());
+  LLMBENCH_RETURN_IF_ERROR(Reserve());
+  LLMBENCH_RETURN_IF_ERROR(ReadRows());
   return std::move(table_);
 }
 
@@ -135,6 +164,8 @@ absl::Status TableLoader::TryOpen(int flags, bool exclusive, int& code) {
   code = OpenDatabase(path_, flags, db_);
   if (code == SQLITE_OK) sqlite3_busy_timeout(db_.get(), 5000);
   if (code == SQLITE_OK && exclusive) code = Execute(db_.get(), "PRAGMA locking_mode=EXCLUSIVE");
+  // Otherwise SQLite refuses at once a file that is shorter than its header says.
+  if (code == SQLITE_OK && salvage_) code = Execute(db_.get(), "PRAGMA writable_schema=ON");
   // One snapshot for all queries, also of a file that is still being written.
   if (code == SQLITE_OK)
     code = Execute(db_.get(), "PRAGMA cache_size=-16384;BEGIN;SELECT count(*) FROM sqlite_schema");
@@ -147,7 +178,9 @@ absl::Status TableLoader::Reserve() {
   // count in a damaged row cannot ask for more memory than the file accounts for.
   const int64_t counted = QueryInt(db_.get(), "SELECT coalesce(sum(events), 0) FROM request", -1);
   const int64_t bytes = QueryInt(db_.get(), "SELECT coalesce(sum(length(events)), 0) FROM event", -1);
-  if (rows < 0 || counted < 0 || bytes < 0) return Damaged(sqlite3_errmsg(db_.get()));
+  if (rows < 0 || counted < 0 || bytes < 0) {
+    return salvage_ ? absl::OkStatus() : Damaged(sqlite3_errmsg(db_.get()));
+  }
   const auto events = static_cast<size_t>(std::min(counted, bytes / 2));
   table_.requests.reserve(static_cast<size_t>(rows));
   table_.event_offsets.reserve(static_cast<size_t>(rows) + 1);
@@ -158,33 +191,43 @@ absl::Status TableLoader::Reserve() {
 }
 
 absl::Status TableLoader::ReadRows() {
-  const Statement requests = Prepare(db_.get(), SelectRequestsSql().c_str());
-  const Statement events = Prepare(db_.get(), "SELECT request_id, events FROM event ORDER BY request_id");
-  if (requests == nullptr || events == nullptr) return Damaged(sqlite3_errmsg(db_.get()));
-  const Statement texts =
-      Prepare(db_.get(), "SELECT request_id, text FROM text ORDER BY request_id");  // may be absent
+  Cursor requests(Prepare(db_.get(), SelectRequestsSql().c_str()));
+  Cursor events(Prepare(db_.get(), "SELECT request_id, events FROM event ORDER BY request_id"));
+  if (!requests.valid() || !events.valid()) return Damaged(sqlite3_errmsg(db_.get()));
+  Cursor texts(
+      Prepare(db_.get(), "SELECT request_id, text FROM text ORDER BY request_id"));  // a table few files have
 
-  // Three cursors in order of id, advanced together.
-  auto step_to = [](sqlite3_stmt* statement, bool& more, int64_t id) {
-    while (more && sqlite3_column_int64(statement, 0) < id) more = sqlite3_step(statement) == SQLITE_ROW;
-    return more && sqlite3_column_int64(statement, 0) == id;
-  };
-  bool more_events = sqlite3_step(events.get()) == SQLITE_ROW;
-  bool more_texts = texts != nullptr && sqlite3_step(texts.get()) == SQLITE_ROW;
   table_.event_offsets.push_back(0);
-  int code;
-  while ((code = sqlite3_step(requests.get())) == SQLITE_ROW) {
-    if (const absl::Status read = ReadRow(requests.get()); !read.ok()) return read;
-    const int64_t id = table_.requests.back().id;
-    if (step_to(events.get(), more_events, id)) ReadEvents(events.get());
-    table_.event_offsets.push_back(static_cast<int64_t>(table_.event_times_ns.size()));
-    if (texts != nullptr) {
-      const bool found = step_to(texts.get(), more_texts, id);
-      table_.texts.emplace_back(found ? TextOf(texts.get(), 1) : std::string_view());
+  size_t unreadable = 0;
+  while (requests.Next()) {
+    if (const absl::Status read = ReadRow(requests.get()); !read.ok()) {
+      if (!salvage_) return read;
+      table_.requests.pop_back();
+      ++unreadable;
+      continue;
     }
+    const int64_t id = table_.requests.back().id;
+    if (events.MoveTo(id)) ReadEvents(events.get());
+    table_.event_offsets.push_back(static_cast<int64_t>(table_.event_times_ns.size()));
+    if (texts.valid())
+      table_.texts.emplace_back(texts.MoveTo(id) ? TextOf(texts.get(), 1) : std::string_view());
   }
-  if (code != SQLITE_DONE) return Damaged(SqliteReason(db_.get(), code));
   if (!table_.errors.empty()) table_.errors.resize(table_.requests.size());
+  if (unreadable != 0)
+    table_.damage = std::to_string(unreadable) + " requests are missing: their rows are unreadable";
+  const std::string after =
+      table_.requests.empty() ? "all" : "after " + std::to_string(table_.requests.back().id);
+  LLMBENCH_RETURN_IF_ERROR(NoteDamage(requests, "requests (" + after + ")"));
+  LLMBENCH_RETURN_IF_ERROR(NoteDamage(events, "events"));
+  return texts.valid() ? NoteDamage(texts, "texts") : absl::OkStatus();
+}
+
+absl::Status TableLoader::NoteDamage(const Cursor& cursor, const std::string& what) {
+  if (cursor.error() == SQLITE_OK) return absl::OkStatus();
+  const std::string reason = SqliteReason(nullptr, cursor.error());
+  if (!salvage_) return Damaged(reason);
+  if (!table_.damage.empty()) table_.damage += "; ";
+  table_.damage += what + " are missing: " + reason;
   return absl::OkStatus();
 }
 
@@ -254,6 +297,8 @@ void TableLoader::ReadEvents(sqlite3_stmt* statement) {
 
 }  // namespace
 
-absl::StatusOr<RecordTable> RecordTable::Load(const std::string& path) { return TableLoader(path).Load(); }
+absl::StatusOr<RecordTable> RecordTable::Load(const std::string& path, bool salvage) {
+  return TableLoader(path, salvage).Load();
+}
 
 }  // namespace llmbench

@@ -23,8 +23,12 @@ struct RecordTable {
   std::vector<std::string> endpoints,
       models;  // names behind the records' numbers, in order of first appearance
 
-  // Reads a finished, interrupted or torn file; torn blobs give the events before the tear.
-  static absl::StatusOr<RecordTable> Load(const std::string& path);
+  std::string damage;  // what is missing and why, of a damaged file; otherwise empty
+
+  // Reads a finished, interrupted or killed run's file, also while it is written, and leaves it as it is.
+  // Torn blobs give the events before the tear. A file that is itself damaged (cut short by a copy, say) is
+  // an error, unless `salvage` asks for the rows before the damage.
+  static absl::StatusOr<RecordTable> Load(const std::string& path, bool salvage = false);
 };
 
 }  // namespace llmbench
