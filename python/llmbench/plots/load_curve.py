@@ -1,25 +1,32 @@
 """The line and the shade through the points of a load curve.
 
-Such a curve is not a function of its x: past the knee the throughput stands still, or falls, while the
-latency goes on rising, and a polynomial in x answers a near-vertical stretch with wild swings, below zero
-too. What does order the points is the load. So throughput and latency are each fitted against the number of
-clients, on logarithmic scales throughout: log x and log y are polynomials of the asked degree in log clients,
-by least squares. The line can then turn back on itself as the measurement does, and can never be negative.
-Where there is no queue, and where there is nothing but queue, both are straight lines on those scales; the
-polynomial has only the bend between them to make.
+Such a curve is not a function of its x: past the knee the throughput stands still, or falls, while the latency goes on
+rising, and a polynomial in x answers a near-vertical stretch with wild swings, below zero too. What does order the
+points is the load, so both are fitted against the number of clients N, on logarithmic scales:
+
+- Throughput: log x = log c − log(1 + exp(−P(log N))), a polynomial P of the asked degree below a ceiling c. A server
+  has a capacity, and polynomials have none: alone they overshoot where the points level off. The ceiling is the one
+  of a fixed list, from just above the highest point to none at all (then log x = P), that leaves the least squares
+  and the fewest ups and downs.
+- Latency: by Little's law, x · y is the number of requests in flight, nearly N. Its ratio to N is fitted by a
+  polynomial of degree 2 at most, and the latency follows.
+
+So the line can turn back on itself as the measurement does, is never negative, and stays close to what was measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.path import Path
 from numpy.polynomial import Polynomial
+from numpy.polynomial.chebyshev import chebvander
 
 Floats = npt.NDArray[np.float64]
+Curve = Callable[[Floats], Floats]
 
 _SAMPLES = 256
 _SAMPLES_PER_SEGMENT = 16
@@ -28,29 +35,31 @@ _SAMPLES_PER_SEGMENT = 16
 class LoadCurve:
     """A fit through points (x, y), measured at different numbers of clients.
 
-    The degree is lowered where there are few levels of load, so that chance is not drawn as a bend: 2 for
-    three or four of them, 1 (a straight line on those scales) for two. Degree 0 joins the points as they are.
+    Four levels of load or fewer leave nothing to fit: there the line goes through the points, by monotone cubics in
+    log N. Above that the degree is lowered as far as it takes not to draw chance as a bend. Degree 0 joins the
+    points by straight lines.
     """
 
     def __init__(self, clients: npt.ArrayLike, x: npt.ArrayLike, y: npt.ArrayLike, degree: int = 3) -> None:
-        load, xs, ys = (np.log(np.asarray(values, dtype=np.float64)) for values in (clients, x, y))
+        load, log_x, log_y = (np.log(np.asarray(values, dtype=np.float64)) for values in (clients, x, y))
         order = np.argsort(load, kind="stable")
-        self._load, self._x, self._y = load[order], xs[order], ys[order]
-        self._fits: tuple[Polynomial, Polynomial] | None = None
+        self._load, self._log_x, self._log_y = load[order], log_x[order], log_y[order]
+        self._fit: Callable[[Floats], tuple[Floats, Floats]] | None = None
         levels = len(np.unique(load))
-        if degree > 0 and levels > 1:
-            degree = min(degree, {2: 1, 3: 2}.get(levels, levels - 2))
-            self._fits = (
-                Polynomial.fit(self._load, self._x, degree),
-                Polynomial.fit(self._load, self._y, degree),
-            )
+        if degree > 0 and levels > 4:
+            throughput = _fit_throughput(self._load, self._log_x, min(degree, levels - 2))
+            in_flight = Polynomial.fit(self._load, self._log_x + self._log_y - self._load, min(degree, 2))
+            self._fit = lambda at: (throughput(at), at + in_flight(at) - throughput(at))
+        elif degree > 0 and 1 < levels == len(load):
+            through_x, through_y = _monotone(self._load, self._log_x), _monotone(self._load, self._log_y)
+            self._fit = lambda at: (through_x(at), through_y(at))
 
     def line(self) -> tuple[Floats, Floats]:
         """The line's x and y, from the fewest to the most clients."""
-        if self._fits is None:
-            return np.exp(self._x), np.exp(self._y)
-        along = np.linspace(self._load[0], self._load[-1], _SAMPLES)
-        return np.exp(self._fits[0](along)), np.exp(self._fits[1](along))
+        if self._fit is None:
+            return np.exp(self._log_x), np.exp(self._log_y)
+        log_x, log_y = self._fit(np.linspace(self._load[0], self._load[-1], _SAMPLES))
+        return np.exp(log_x), np.exp(log_y)
 
     def band(self, clients: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike) -> Path:
         """The area swept by a box that moves from point to point, bending as the line does, as one outline.
@@ -60,19 +69,90 @@ class LoadCurve:
         """
         load = np.log(np.asarray(clients, dtype=np.float64))
         corners = [np.log(np.maximum(np.asarray(corner, dtype=np.float64), 1e-9)) for corner in (low, high)]
-        if self._fits is not None:
+        if self._fit is not None:
             steps = [np.linspace(a, b, _SAMPLES_PER_SEGMENT)[:-1] for a, b in pairwise(load)]
             along = np.concatenate([*steps, load[-1:]])
+            at_points, line = np.column_stack(self._fit(load)), np.column_stack(self._fit(along))
+            offsets = [corner - at_points for corner in corners]
             corners = [
-                np.column_stack(
-                    [
-                        fit(along) + np.interp(along, load, corner[:, axis] - fit(load))
-                        for axis, fit in enumerate(self._fits)
-                    ]
-                )
-                for corner in corners
+                line + np.column_stack([np.interp(along, load, offset[:, axis]) for axis in (0, 1)])
+                for offset in offsets
             ]
         return _swept(np.exp(corners[0]), np.exp(corners[1]))
+
+
+# Ceilings, as shares above the highest point.
+_CEILINGS = (3.2, 1.6, 0.8, 0.4, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
+
+
+def _fit_throughput(load: Floats, log_x: Floats, degree: int) -> Curve:
+    """log x as a function of log N: the best of a polynomial alone and one below each ceiling."""
+    # A ceiling is one coefficient more.
+    under = min(degree, len(np.unique(load)) - 3)
+    fits: list[Curve] = [Polynomial.fit(load, log_x, degree)]
+    fits += [_fit_below(load, log_x, under, log_x.max() + np.log1p(share)) for share in _CEILINGS]
+    along = np.linspace(load[0], load[-1], _SAMPLES)
+    ups_and_downs = np.abs(np.diff(log_x)).sum()
+
+    def badness(fit: Curve) -> float:
+        # Of two that miss the points alike, the one that goes up and down more than they do is worse. Rounding lets
+        # the simplest win a draw.
+        excess = max(0.0, np.abs(np.diff(fit(along))).sum() - ups_and_downs)
+        return round(float(((fit(load) - log_x) ** 2).mean() + excess**2), 6)
+
+    return min(fits, key=badness)
+
+
+def _fit_below(load: Floats, log_x: Floats, degree: int, ceiling: float) -> Curve:
+    """The least squares of log x below a ceiling, by Levenberg and Marquardt's method."""
+    middle, half = (load[0] + load[-1]) / 2, (load[-1] - load[0]) / 2
+
+    def basis(at: Floats) -> Floats:
+        return chebvander((at - middle) / half, degree)
+
+    def below(polynomial: Floats) -> Floats:
+        return ceiling - np.logaddexp(0.0, -polynomial)
+
+    terms = basis(load)
+    # The start is linear: P at the points, each weighted by what a change of P does to log x there.
+    weights = -np.expm1(log_x - ceiling)
+    wanted = -np.log(np.expm1(ceiling - log_x))
+    coefficients = np.linalg.lstsq(terms * weights[:, None], wanted * weights, rcond=None)[0]
+    rest = below(terms @ coefficients) - log_x
+    damping = 1e-3
+    while damping < 1e9:
+        slopes = terms * (-np.expm1(-np.logaddexp(0.0, -(terms @ coefficients))))[:, None]
+        square = slopes.T @ slopes
+        step = np.linalg.solve(square + damping * np.diag(np.diag(square) + 1e-9), slopes.T @ rest)
+        tried = below(terms @ (coefficients - step)) - log_x
+        gain = rest @ rest - tried @ tried
+        if gain > 0:
+            coefficients, rest, damping = coefficients - step, tried, max(damping / 5, 1e-9)
+        else:
+            damping *= 5
+        if 0 <= gain < 1e-12:
+            break
+    return lambda at: below(basis(at) @ coefficients)
+
+
+def _monotone(x: Floats, y: Floats) -> Curve:
+    """Cubics through the points that go up and down only where the points do, by Fritsch and Butland's slopes."""
+    widths, secants = np.diff(x), np.diff(y) / np.diff(x)
+    slopes = np.empty(len(x))
+    slopes[0], slopes[-1] = secants[0], secants[-1]
+    for i in range(1, len(x) - 1):
+        left, right = secants[i - 1], secants[i]
+        a, b = 2 * widths[i] + widths[i - 1], widths[i] + 2 * widths[i - 1]
+        slopes[i] = (a + b) / (a / left + b / right) if left * right > 0 else 0.0
+
+    def at(where: Floats) -> Floats:
+        i = np.clip(np.searchsorted(x, where, side="right") - 1, 0, len(x) - 2)
+        t, h = (where - x[i]) / widths[i], widths[i]
+        rise = y[i + 1] - y[i]
+        bend = t * (1 - t) * ((1 - t) * (h * slopes[i] - rise) - t * (h * slopes[i + 1] - rise))
+        return np.asarray(y[i] + t * rise + bend)
+
+    return at
 
 
 def _swept(low: Floats, high: Floats) -> Path:

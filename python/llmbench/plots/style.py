@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from llmbench.errors import ResultsError
 
@@ -137,10 +138,13 @@ def legend(axes: Axes, handles: Sequence[Artist], labels: Sequence[str]) -> None
     if not handles:
         return
     labels = [_shortened(label, 96) for label in labels]
+    # Offsets in points: as shares of the Axes they would move when the layout makes room for the legend itself.
     if max(map(len, labels)) <= 22:
-        axes.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.02, 1.0))
+        corner, right, up = (1, 1), 14, 0
     else:
-        axes.legend(handles, labels, loc="upper left", bbox_to_anchor=(0.0, -0.16))
+        corner, right, up = (0, 0), 0, -44
+    anchor = axes.transAxes + ScaledTranslation(right / 72, up / 72, axes.figure.dpi_scale_trans)
+    axes.legend(handles, labels, loc="upper left", bbox_to_anchor=corner, bbox_transform=anchor)
 
 
 def caption(axes: Axes, text: str) -> None:
