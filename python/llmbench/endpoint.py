@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import SecretStr
 
@@ -131,6 +131,8 @@ class Endpoint:
         if self.api_key is not None:
             found.append(self.key() or "")
         found += _secret_values(self.extra_body)
+        if self.proxy and (password := _split(self.proxy).password):
+            found += [password, unquote(password)]
         # A secret of a few letters is none, and blanking it everywhere would garble what others say.
         return tuple(sorted({value for value in found if len(value) >= 4}, key=len, reverse=True))
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 REDACTED = "**********"
 
 _SECRET_NAME = re.compile(
-    r"authorization|cookie|api[-_]?key|subscription[-_]key|token$|^token|[-_]token[-_]|secret|password|passwd|credential|signature"
+    r"authorization|cookie|api[-_]?key|subscription[-_]key|token$|^token|[-_]token[-_](?!ids)|secret|password|passwd|credential|signature"
     r"|private[-_]?key|access[-_]?key|^sig$|^key$|[-_]key$|session[-_]?id",
     re.IGNORECASE,
 )

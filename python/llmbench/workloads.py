@@ -434,12 +434,12 @@ def _exact_texts(
     counts = np.zeros(len(texts), dtype=np.int64)
     pending = np.arange(len(texts))
     filler = np.random.default_rng([0x66696C6C, _seed(seed)])
-    for _ in range(12):
+    for attempt in range(16):
         counts[pending] = [
             len(encoding.ids) for encoding in counter.encode_batch([texts[i] for i in pending.tolist()])
         ]
         pending = pending[counts[pending] != np.maximum(lengths[pending], special + 1)]
-        if not pending.size:
+        if not pending.size or attempt == 15:
             break
         for i in pending.tolist():
             missing = int(lengths[i] - counts[i])
