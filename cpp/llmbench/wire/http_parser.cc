@@ -181,6 +181,7 @@ class HttpParser::Message {
     stage_ = Stage::kHeader;
     tail_.clear();
     header_bytes_ = 0;
+    header_done_ = false;
     error = WireError::kNone;
     error_text.clear();
   }
@@ -228,7 +229,8 @@ class HttpParser::Message {
     return !tail.empty() && tail != "\r" && tail[0] != '0';  // not what ends a chunk or the body
   }
 
-  bool HeaderDone() const { return stage_ == Stage::kBody || stage_ == Stage::kComplete; }
+  bool HeaderDone() const { return header_done_; }
+  bool Failed() const { return stage_ == Stage::kError; }
 
   std::optional<Parser> parser;
   Fields fields;
@@ -283,6 +285,7 @@ class HttpParser::Message {
       tail_.clear();
       if (status / 100 != 1) {
         stage_ = parser->is_done() ? Stage::kComplete : Stage::kBody;
+        header_done_ = true;
         return Step::kHeader;
       }
       fields.Clear();
@@ -340,6 +343,7 @@ class HttpParser::Message {
   Stage stage_ = Stage::kHeader;
   std::string tail_;         // of a header, of a chunk's header or of the trailers
   size_t header_bytes_ = 0;  // of 1xx headers before this one
+  bool header_done_ = false;
 };
 
 HttpParser::HttpParser(size_t max_header_bytes) : message_(std::make_unique<Message>(max_header_bytes)) {}
@@ -354,7 +358,9 @@ bool HttpParser::begun() const { return message_->Begun(); }
 
 int HttpParser::status() const { return message_->HeaderDone() ? message_->fields.status : 0; }
 bool HttpParser::http10() const { return message_->HeaderDone() && message_->fields.version == 10; }
-bool HttpParser::keep_alive() const { return message_->HeaderDone() && message_->parser->keep_alive(); }
+bool HttpParser::keep_alive() const {
+  return message_->HeaderDone() && !message_->Failed() && message_->parser->keep_alive();
+}
 
 std::string_view HttpParser::content_type() const { return message_->fields.content_type; }
 std::string_view HttpParser::content_encoding() const { return message_->fields.content_encoding; }

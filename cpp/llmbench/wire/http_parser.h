@@ -45,7 +45,7 @@ class HttpParser {
 
   int status() const;       // 0 before kHeader
   bool http10() const;      // false before kHeader
-  bool keep_alive() const;  // what version and headers say; false before kHeader
+  bool keep_alive() const;  // what version and headers say; false before kHeader and after kError
 
   // Header fields as sent, "" when absent. Valid from kHeader to Reset.
   std::string_view content_type() const;

@@ -51,7 +51,7 @@ inline Outcome ReadAnswer(ResponseReader& reader, std::string_view bytes, End en
   return outcome;
 }
 
-inline const char* Name(WireError error) {
+inline std::string Name(WireError error) {
   static constexpr const char* kNames[] = {"none",
                                            "protocol",
                                            "header_too_large",
@@ -73,7 +73,7 @@ inline const char* Name(WireError error) {
   return kNames[static_cast<size_t>(error)];
 }
 
-inline const char* Name(EventKind kind) {
+inline std::string Name(EventKind kind) {
   static constexpr const char* kNames[] = {"none", "answer", "reasoning", "tool"};
   return kNames[static_cast<size_t>(kind)];
 }

@@ -45,7 +45,7 @@ struct Golden {
 std::ostream& operator<<(std::ostream& out, const Golden& golden) { return out << golden.name; }
 
 std::string DescribeAnswer(int status, bool complete, bool keep_alive, bool http10, int64_t retry_after,
-                           const char* error, const std::string& finish_reason,
+                           const std::string& error, const std::string& finish_reason,
                            const std::vector<int64_t>& counts, const std::vector<bool>& flags) {
   std::string text = "status " + std::to_string(status) + (complete ? " complete" : " incomplete") +
                      (keep_alive ? " keep-alive" : " close") + (http10 ? " HTTP/1.0" : "") + " retry-after " +
@@ -103,7 +103,7 @@ std::vector<Golden> LoadAll() {
     golden.expected.answer =
         DescribeAnswer(static_cast<int>(count(root, "status", 200)), flag(root, "complete", true),
                        flag(root, "keep_alive", true), flag(root, "http10", false),
-                       count(root, "retry_after_s", -1), error.c_str(), string(answer, "finish_reason", ""),
+                       count(root, "retry_after_s", -1), error, string(answer, "finish_reason", ""),
                        {count(answer, "prompt_tokens", -1), count(answer, "cached_tokens", -1),
                         count(answer, "output_tokens", -1), count(answer, "reasoning_tokens", -1),
                         count(answer, "token_ids", -1)},
