@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-FIGURES: dict[str, str] = {
+SWEEP_FIGURES: dict[str, str] = {
     "throughput_latency": "latency against throughput over the clients of a sweep",
-    "latency_cdf": "share of requests answered within a time, for single results",
+}
+RESULT_FIGURES: dict[str, str] = {
+    "latency_cdf": "cumulative distribution of a latency, for single results",
     "percentiles": "latency by percentile far into the tail, for single results",
 }
+FIGURES: dict[str, str] = {**SWEEP_FIGURES, **RESULT_FIGURES}
 """What `llmbench plot` lists, in this order."""
 
 OLD_NAMES: dict[str, str] = {"plot_th_lat": "throughput_latency"}

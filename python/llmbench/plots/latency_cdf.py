@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from llmbench.plots import style
-from llmbench.plots.latency_samples import METRICS, LatencySample, Measured, caption, latency_samples
+from llmbench.plots.latency_samples import GAPS, LatencySample, Measured, axis_label, caption, latency_samples
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -47,16 +47,16 @@ def latency_cdf(
         handles: list[Artist] = []
         for sample, (color, marker) in zip(samples, style.colors_and_markers(), strict=False):
             handles.append(_draw_sample(axes, sample, metric, color, marker, told=len(samples) == 1))
-        axes.set_xlabel(METRICS[metric][0])
-        axes.set_ylabel("Share of requests (%)")
+        axes.set_xlabel(axis_label(metric))
+        axes.set_ylabel("Share of gaps (%)" if metric in GAPS else "Share of requests (%)")
         axes.set_ylim(0, 102)
         if not log:
             axes.set_xlim(left=0)
-        heading = METRICS[metric][0].removesuffix(" (ms)")
+        heading = axis_label(metric).removesuffix(" (ms)")
         if len(samples) == 1:
-            style.title(axes, heading, f"{samples[0].label} · share of requests served within a time")
+            style.title(axes, heading, f"{samples[0].label} · cumulative distribution")
         else:
-            style.title(axes, heading, "Share of requests served within a time")
+            style.title(axes, heading, "Cumulative distribution")
             style.legend(axes, handles, [sample.label for sample in samples])
         style.caption(axes, caption(samples))
     return axes

@@ -1,6 +1,4 @@
-"""One latency of every completed request, taken from the rows of single results: what their figures are drawn
-from.
-"""
+"""One latency of every completed request, or the gaps within it: what the figures of single results are drawn from."""
 
 from __future__ import annotations
 
@@ -57,6 +55,24 @@ def _client_lag(rows: Rows) -> Floats:
     return values
 
 
+def _gaps(result: Any, rows: Rows, completed: npt.NDArray[np.intp], metric: str) -> Floats:
+    """The gaps between the output events of the completed requests; for `itl` of those with one token to an event."""
+    events = getattr(result, "events", None)
+    if events is None:
+        raise ConfigError(f"{metric} comes from the events of a result; a table of its requests has none")
+    offsets, times = events.offsets, events.times_ns
+    chosen = completed
+    if metric == "itl":
+        chosen = completed[rows["output_tokens"][completed] == np.diff(offsets)[completed]]
+        if len(chosen) < 0.95 * len(completed):
+            raise ResultsError(
+                f"only {len(chosen)} of {len(completed)} requests came a token at a time, so the gaps between tokens "
+                "are not known: use icl, the gaps between chunks"
+            )
+    gaps = [np.diff(times[offsets[i] : offsets[i + 1]]) / 1e6 for i in chosen]
+    return np.concatenate([np.empty(0), *gaps])
+
+
 METRICS: dict[str, tuple[str, Callable[[Rows], Floats]]] = {
     "ttft": ("Time to first token (ms)", _between("sent_ns", "first_token_ns")),
     "tpot": ("Time per output token (ms)", _per_token("first_token_ns", "last_token_ns", 1)),
@@ -73,7 +89,14 @@ METRICS: dict[str, tuple[str, Callable[[Rows], Floats]]] = {
     "connect_wait": ("Wait for a connection (ms)", _between("slot_ns", "connected_ns")),
     "client_lag": ("Client lag (ms)", _client_lag),
 }
-"""The axis label of each metric, and how it comes from the rows."""
+"""The axis label of each metric of a request, and how it comes from the rows."""
+
+GAPS = {"itl": "Inter-token latency (ms)", "icl": "Inter-chunk latency (ms)"}
+"""The axis label of each metric of an event."""
+
+
+def axis_label(metric: str) -> str:
+    return GAPS[metric] if metric in GAPS else METRICS[metric][0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,13 +118,16 @@ class LatencySample:
         return float(entry["low"]), float(entry["high"])
 
     def supported_share(self, metric: str) -> float:
-        """The highest percentile, as a share, that this many requests can tell: p with p^n_eff = 0.025."""
+        """The highest percentile, as a share, that this many requests can tell: p with p^n_eff = 0.025.
+
+        Without an interval, which knows n_eff, requests count as independent, and the gaps of one request as one.
+        """
         known = [
             float(entry["n_eff"])
             for key, entry in self.intervals.items()
             if key.endswith(f"_{metric}_ms") and isinstance(entry, Mapping) and entry.get("n_eff")
         ]
-        return float(0.025 ** (1 / max(1.0, min([*known, float(len(self.values_ms))]))))
+        return float(0.025 ** (1 / max(1.0, min([*known, self.completed, len(self.values_ms)]))))
 
 
 def latency_samples(
@@ -110,8 +136,8 @@ def latency_samples(
     """The metric's values of each result. Raises ConfigError for an unknown metric, ResultsError without any
     value.
     """
-    if metric not in METRICS:
-        raise ConfigError(f"unknown metric {metric!r}; there are {', '.join(METRICS)}")
+    if metric not in METRICS and metric not in GAPS:
+        raise ConfigError(f"unknown metric {metric!r}; there are {', '.join([*METRICS, *GAPS])}")
     if isinstance(results, Mapping):
         named = list(results.items())
     elif isinstance(results, np.ndarray) or hasattr(results, "requests"):
@@ -134,15 +160,18 @@ def _label_of(result: Measured, index: int) -> str:
 
 def _sample(label: str, result: Measured, metric: str) -> LatencySample:
     rows = result if isinstance(result, np.ndarray) else result.requests
-    rows = rows[rows["phase"] != 0]
-    completed = rows[rows["outcome"] == 0]
-    values = METRICS[metric][1](completed)
+    measured = rows["phase"] != 0
+    completed = np.flatnonzero(measured & (rows["outcome"] == 0))
+    if metric in GAPS:
+        values = _gaps(result, rows, completed, metric)
+    else:
+        values = METRICS[metric][1](rows[completed])
     verdict = getattr(getattr(result, "verdict", None), "status", None)
     return LatencySample(
         label=label,
         values_ms=np.sort(values[np.isfinite(values)]),
         completed=len(completed),
-        failed=len(rows) - len(completed),
+        failed=int(measured.sum()) - len(completed),
         verdict=str(verdict) if verdict is not None else None,
         intervals=_intervals_of(result),
     )

@@ -17,7 +17,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from llmbench.plots import style
-from llmbench.plots.latency_samples import METRICS, Floats, LatencySample, Measured, caption, latency_samples
+from llmbench.plots.latency_samples import (
+    Floats,
+    LatencySample,
+    Measured,
+    axis_label,
+    caption,
+    latency_samples,
+)
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -56,14 +63,14 @@ def percentiles(
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 - 100 / value:.6g}"))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("Percentile")
-        axes.set_ylabel(METRICS[metric][0])
+        axes.set_ylabel(axis_label(metric))
         if not log:
             axes.set_ylim(bottom=0)
-        heading = METRICS[metric][0].removesuffix(" (ms)")
+        heading = axis_label(metric).removesuffix(" (ms)")
         if len(samples) == 1:
-            style.title(axes, heading, f"{samples[0].label} · by percentile of the requests")
+            style.title(axes, heading, f"{samples[0].label} · by percentile")
         else:
-            style.title(axes, heading, "By percentile of the requests")
+            style.title(axes, heading, "By percentile")
             style.legend(axes, handles, [sample.label for sample in samples])
         style.caption(axes, f"{caption(samples)} · dotted: too few requests to tell")
     return axes

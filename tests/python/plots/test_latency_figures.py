@@ -15,7 +15,7 @@ from llmbench.errors import ConfigError, ResultsError
 from llmbench.plots.latency_cdf import latency_cdf
 from llmbench.plots.latency_samples import METRICS, latency_samples
 from llmbench.plots.percentiles import percentiles
-from llmbench.plots.result_plots import ResultPlots
+from llmbench.results import Events, Plots
 
 CheckPicture = Callable[[Axes, str], None]
 MakeRows = Callable[..., npt.NDArray[np.void]]
@@ -86,6 +86,21 @@ class TestSamples:
             "ttft"
         ) == pytest.approx(0.025 ** (1 / 500))
 
+    def test_gaps_come_from_the_events(self, request_table: MakeRows) -> None:
+        result = result_of(request_table(3, failed=1))
+        result.requests["output_tokens"] = [3, 2, 1, 5]
+        offsets = np.array([0, 3, 5, 6, 8])
+        times = np.array([10, 30, 60, 10, 15, 10, 10, 99]) * 10**6
+        result.events = Events(offsets, times, np.ones(8, np.uint32), np.zeros(8, np.uint8))
+        for metric in ("itl", "icl"):
+            assert latency_samples(result, metric)[0].values_ms.tolist() == [5, 20, 30]
+        result.requests["output_tokens"][0] = 6  # two tokens to a chunk
+        assert latency_samples(result, "icl")[0].values_ms.tolist() == [5, 20, 30]
+        with pytest.raises(ResultsError, match=r"only 2 of 3 requests came a token at a time.* use icl"):
+            latency_samples(result, "itl")
+        with pytest.raises(ConfigError, match="a table of its requests has none"):
+            latency_samples(result.requests, "icl")
+
     def test_errors(self, request_table: MakeRows) -> None:
         with pytest.raises(ConfigError, match=r"unknown metric 'tft'; there are ttft, "):
             latency_samples(request_table(2), "tft")
@@ -119,7 +134,7 @@ def test_few_requests(request_table: MakeRows, draw: Callable[..., Axes], count:
 
 
 def test_plot_of_a_result(request_table: MakeRows) -> None:
-    plot = ResultPlots(result_of(request_table(1000)))
+    plot = Plots(result_of(request_table(1000)))
     ax = Figure().add_subplot()
     assert plot.latency_cdf(ax, metric="e2el") is ax
     assert ax.get_xlabel() == "End-to-end latency (ms)"
