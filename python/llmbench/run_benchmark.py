@@ -234,7 +234,7 @@ def _words(text: str) -> list[str]:
 
 
 def _sweeping(group: Any, flag: str, text: str) -> None:
-    group.add_argument(flag, nargs="+", action="extend", type=flags.count, metavar="N", help=text)
+    group.add_argument(flag, nargs="+", type=flags.count, metavar="N", help=text)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m llmbench.run_benchmark") -> int:

@@ -23,6 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from llmbench.combination import Combination, SweepPoint
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from llmbench.sweeping import PointOutcome, SweepResult
 
 _VERDICT_STYLE = {"VALID": "green", "UNSTABLE": "yellow", "CLIENT-LIMITED": "yellow", "INVALID": "bold red"}
-_STATE_STYLE = {"failed": "bold red", "interrupted": "yellow", "open": "dim"}
+_STATE_STYLE = {"failed": "bold red", "interrupted": "yellow", "not run": "dim"}
 
 
 class SweepDisplay:
@@ -75,7 +76,7 @@ class SweepDisplay:
         self._print(line)
 
     def server_starting(self, settings: ServerSettings) -> None:
-        self._describe(f"starting server: TP {settings.tp_size}, {settings.num_replicas} repl.")
+        self._describe(f"TP {settings.tp_size}, {settings.num_replicas} repl.: starting server")
         if not self._live:
             self._print(f"starting the server: {settings.describe()}")
 
@@ -102,7 +103,7 @@ class SweepDisplay:
         indent = " " * (len(number) + 1)
         result = outcome.result
         if outcome.state == "existing" and result is not None:
-            self._print(f"{number} {_short(outcome.combination)}: {outcome.path} exists, skipped")
+            self._print(f"{number} {_described(outcome.combination)}: {outcome.path} exists, skipped")
             if outcome.reason:
                 self._print(
                     f"{indent}{outcome.reason}; --overwrite_results measures it again", style="yellow"
@@ -110,9 +111,10 @@ class SweepDisplay:
         elif result is not None:
             self.summary(result, number + " ")
         else:
-            self._print(f"{number} {_short(outcome.combination)}", end=": ")
-            self._print(f"{outcome.state}", style=_STATE_STYLE.get(outcome.state, ""), end="")
-            self._print(f": {outcome.reason}" if outcome.reason != outcome.state else "")
+            state = Text(outcome.state, _STATE_STYLE.get(outcome.state, ""))
+            self._print(
+                Text.assemble(f"{number} {_described(outcome.combination)}: ", state, f": {outcome.reason}")
+            )
 
     def summary(self, result: SweepPoint, number: str = "") -> None:
         """The numbers of one point and its verdict."""
@@ -153,9 +155,7 @@ class SweepDisplay:
         status = str(verdict.get("status"))
         failed = sum(value for value in _counts(result.llmbench.get("errors")))
         tail = f", {failed} of {failed + result.completed} requests failed" if failed else ""
-        self._print(indent, end="")
-        self._print(status, style=_VERDICT_STYLE.get(status, ""), end="")
-        self._print(tail)
+        self._print(Text.assemble(indent, (status, _VERDICT_STYLE.get(status, "")), tail))
         for reason in verdict.get("reasons") or []:
             for line in wrapped(str(reason), self._width() - len(indent) - 2):
                 self._print(f"{indent}  {line}")
@@ -164,9 +164,9 @@ class SweepDisplay:
         if self._bar is not None:
             self._bar.update(self._task, description=escape(what))
 
-    def _print(self, line: str, *, style: str = "", end: str = "\n") -> None:
-        # Soft wrap: a log or a pipe gets whole lines, a terminal folds them itself.
-        self.console.print(line, style=style, end=end, markup=False, soft_wrap=True)
+    def _print(self, line: str | Text, *, style: str = "") -> None:
+        # Whole lines, for the bar moves below each; not wrapped: a log gets them as they are, a terminal folds them.
+        self.console.print(line, style=style, markup=False, soft_wrap=True)
 
     def _width(self) -> int:
         return self.console.width if self.console.is_terminal else 10_000
@@ -192,8 +192,8 @@ def summary_parts(result: SweepPoint) -> list[str]:
 
 
 def points_tables(points: Sequence[PointOutcome]) -> list[tuple[str, Table]]:
-    """All points in one table, or, where that would take more than eighty characters, in one per server setting; each
-    with the settings that are the same in all of it."""
+    """All points in one table, or, where eighty characters are not enough for it, in one per server setting; each with
+    the settings that are the same in all of it."""
     groups = {(): list(points)} if len(_varied(points)) <= _MOST_COLUMNS else _by_server(points)
     return [(_fixed(group), points_table(group)) for group in groups.values()]
 
@@ -310,13 +310,13 @@ def figures(value: float | None) -> str:
         return ""
     if value == 0:
         return "0"
-    if abs(value) >= 100:
+    if _exponent(value) >= 2:
         return f"{value:.0f}"
     return f"{value:.{max(0, 2 - _exponent(value))}f}"
 
 
 def _exponent(value: float) -> int:
-    return int(f"{value:e}".partition("e")[2])
+    return int(f"{value:.2e}".partition("e")[2])  # after rounding: 9.996 is 10.0
 
 
 def _milli(seconds: float | None) -> float | None:
@@ -325,8 +325,6 @@ def _milli(seconds: float | None) -> float | None:
 
 def _cell_html(cell: str) -> str:
     """A table cell without rich's markup."""
-    from rich.text import Text
-
     return html.escape(Text.from_markup(cell).plain)
 
 
@@ -350,10 +348,19 @@ def _varied(points: Sequence[PointOutcome]) -> dict[str, list[int]]:
 
 
 def _short(combination: Combination) -> str:
+    """What is being measured, for the bar."""
+    return f"TP {combination.tp_size}, {combination.num_replicas} repl., {_clients(combination)}"
+
+
+def _described(combination: Combination) -> str:
     return (
-        f"TP {combination.tp_size}, {combination.num_replicas} repl., prompt {combination.prompt_length}, "
-        f"gen {combination.gen_length}, {combination.num_clients} clients"
+        f"TP {combination.tp_size}, batch {combination.max_ragged_batch_size}, {combination.num_replicas} repl., "
+        f"prompt {combination.prompt_length}, gen {combination.gen_length}, {_clients(combination)}"
     )
+
+
+def _clients(combination: Combination) -> str:
+    return f"{combination.num_clients} client{'s' if combination.num_clients > 1 else ''}"
 
 
 def _counts(errors: Any) -> list[int]:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from llmbench.sweep_display import SweepDisplay
     from llmbench.workloads import Workload
 
-STATES = ("measured", "existing", "failed", "interrupted", "open")
+STATES = ("measured", "existing", "failed", "interrupted", "not run")
 """What became of a point: measured now; its result was there before; no usable result; cut off; not reached."""
 
 _EXIT_ORDER = (130, 143, 129, 74, 2, 1, 4, 3, 0)
@@ -156,7 +156,7 @@ class PointInterruptedError(LlmbenchError):
     exit_code = 130
 
     def __init__(self, path: Path | None = None, signum: int | None = None) -> None:
-        super().__init__(f"interrupted; what was measured until then is in {path}" if path else "interrupted")
+        super().__init__(f"what was measured until then is in {path}" if path else "nothing was measured")
         self.signum = signum
 
 
@@ -292,7 +292,7 @@ class _Execution:
                 interrupted = True
             points = tuple(
                 self.outcomes.get(point.combination)
-                or PointOutcome(point.combination, "open", self._path(point.combination))
+                or PointOutcome(point.combination, "not run", self._path(point.combination))
                 for server in self.planned
                 for point in server.points
             )
@@ -364,7 +364,8 @@ class _Execution:
         try:
             result = self.measure(self.spec, point, endpoint, self.display.progress)
         except (PointInterruptedError, KeyboardInterrupt) as error:
-            self._finish(PointOutcome(point.combination, "interrupted", path, reason=str(error)))
+            reason = str(error) or "nothing was measured"
+            self._finish(PointOutcome(point.combination, "interrupted", path, reason=reason))
             if isinstance(error, PointInterruptedError) and error.signum != signal.SIGINT:
                 self.caught.signum = self.caught.signum or error.signum
             raise KeyboardInterrupt from error

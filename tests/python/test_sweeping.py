@@ -251,8 +251,8 @@ def test_a_server_that_does_not_start_fails_its_points_and_the_next_one_is_tried
         (ClientLimitError("too few file descriptors"), "measured", 2),
         (ServerUnreachableError("connection refused"), "measured", 1),
         (LlmbenchError("something else"), "measured", 1),
-        (ConfigError("the server has no model 'm'; it has a, b"), "open", 2),
-        (ResultsError("cannot write: no space left"), "open", 74),
+        (ConfigError("the server has no model 'm'; it has a, b"), "not run", 2),
+        (ResultsError("cannot write: no space left"), "not run", 74),
     ],
 )
 def test_a_failed_point_ends_the_sweep_only_if_its_cause_concerns_all(
@@ -262,14 +262,14 @@ def test_a_failed_point_ends_the_sweep_only_if_its_cause_concerns_all(
     assert states(result) == ["failed", rest]
     assert result.exit_code == exit_code
     assert str(error) in shown
-    assert (f"stopped: {error}" in shown) == (rest == "open")
+    assert (f"stopped: {error}" in shown) == (rest == "not run")
 
 
 def test_an_unreachable_server_that_is_not_ours_ends_the_sweep() -> None:
     endpoint = Endpoint("http://127.0.0.1:1", backend="openai", model="m")
     error = ServerUnreachableError("no server at http://127.0.0.1:1")
     result, _ = run(spec_of(backend="openai"), Measurement({1: raises(error)}), endpoint)
-    assert states(result) == ["failed", "open"]
+    assert states(result) == ["failed", "not run"]
     assert result.exit_code == 1
 
 
@@ -300,7 +300,7 @@ def test_more_failed_requests_than_allowed() -> None:
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), PointInterruptedError()])
 def test_an_interrupted_point_does_not_count_and_the_sweep_goes_on_from_it(error: BaseException) -> None:
     result, shown = run(spec_of(num_clients=[1, 2, 4]), Measurement({2: raises(error)}))
-    assert states(result) == ["measured", "interrupted", "open"]
+    assert states(result) == ["measured", "interrupted", "not run"]
     assert result.interrupted
     assert result.exit_code == 130
     assert "interrupted with 1 of 3 points done; the same command goes on from there" in shown
@@ -335,7 +335,7 @@ def test_an_interrupt_while_a_server_starts_leaves_none(monkeypatch: pytest.Monk
 
     monkeypatch.setitem(launchers.LAUNCHERS, "sim", launcher)
     result, _ = run(spec_of(), Measurement())
-    assert states(result) == ["open", "open"]
+    assert states(result) == ["not run", "not run"]
     assert result.exit_code == 130
 
 
@@ -404,7 +404,9 @@ def test_the_json_holds_the_old_keys() -> None:
         (0, "0"),
         (0.01234, "0.0123"),
         (1.5, "1.50"),
+        (9.996, "10.0"),
         (12.345, "12.3"),
+        (99.96, "100"),
         (123.4, "123"),
         (45678.9, "45679"),
     ],
