@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "llmbench/sim/faults.h"
 #include "llmbench/sim/generation_request.h"
 
 namespace llmbench::sim {
@@ -34,10 +35,16 @@ struct Answer {
   int64_t planned = 0;    // fixed mode: tokens of each choice once the planned event is sent
   bool head_sent = false;
   bool http_1_0 = false;
-  bool closes = false;  // the connection ends with this answer
+  bool closes = false;   // the connection ends with this answer
+  uint32_t replica = 0;  // index in the loop
+  Fault fault;
 
-  // The truth. Times are filled in when the events are written; there may be fewer times than token counts
-  // meanwhile.
+  int64_t events = 0;  // formatted
+  int64_t events_written = 0;
+  int64_t first_event_ns = 0;
+  int64_t last_event_ns = 0;
+
+  // Only for the truth log. The times are those of the writes; meanwhile there are fewer of them.
   std::vector<int64_t> event_ns;
   std::vector<uint32_t> event_tokens;
 

@@ -235,7 +235,7 @@ void AnswerWriter::AppendEvent(const Answer& answer, std::string_view payload, s
     event_ += "event: message";
     event_ += line_end_;
     event_ += "id: ";
-    AppendNumber(static_cast<int64_t>(answer.event_tokens.size()), &event_);
+    AppendNumber(answer.events, &event_);
     event_ += line_end_;
     event_ += "retry: 1000";
     event_ += line_end_;
@@ -382,12 +382,14 @@ void AnswerWriter::AppendTail(const Answer& answer, std::string* out) {
     payload_ += '}';
     AppendEvent(answer, payload_, out);
   }
-  if (options_.send_done) AppendEvent(answer, "[DONE]", out);
+  if (options_.send_done && !answer.fault.is(FaultKind::kNoDone)) AppendEvent(answer, "[DONE]", out);
+  if (answer.fault.is(FaultKind::kDoubleDone)) AppendEvent(answer, "[DONE]", out);
   AppendEnd(answer, out);
 }
 
 void AnswerWriter::AppendEnd(const Answer& answer, std::string* out) {
-  if (options_.framing == Framing::kChunked && !answer.http_1_0) *out += "0\r\n\r\n";
+  if (options_.framing == Framing::kClose || answer.http_1_0) return;
+  *out += answer.fault.is(FaultKind::kTrailers) ? "0\r\nx-stream-error: injected fault\r\n\r\n" : "0\r\n\r\n";
 }
 
 void AnswerWriter::AppendWhole(const Answer& answer, std::string* out) {

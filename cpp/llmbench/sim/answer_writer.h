@@ -33,7 +33,8 @@ class AnswerWriter {
                     std::string* out);
   // The finish reason as an event without text.
   void AppendFinish(const Answer& answer, size_t choice, std::string* out);
-  // What follows the last token: usage when asked for, [DONE], the end of the body.
+  // What follows the last token: usage when asked for, [DONE], the end of the body, or what the answer's
+  // fault makes of them.
   void AppendTail(const Answer& answer, std::string* out);
   // An event with any payload, [DONE] and broken JSON included.
   void AppendEvent(const Answer& answer, std::string_view payload, std::string* out);

@@ -4,17 +4,20 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "llmbench/sim/answer.h"
 #include "llmbench/sim/http_request.h"
+#include "llmbench/sim/tls.h"
 
 namespace llmbench::sim {
 
 struct Connection {
   int fd = -1;  // -1: the slot is free
   uint32_t generation = 0;
-  uint32_t replica = 0;  // index in the loop
+  uint32_t listener = 0;            // index in the loop
+  std::unique_ptr<TlsSession> tls;  // null: plain
   int64_t idle_close_ns = 0;
 
   HttpRequestParser parser;
@@ -23,7 +26,8 @@ struct Connection {
   int64_t received_ns = 0;  // kernel receive time of the newest input byte
   int requests = 0;
 
-  bool busy = false;  // an answer is in progress
+  bool dispatching = false;  // the request at the front of the input is being looked at
+  bool busy = false;         // an answer is in progress
   Answer answer;
   std::string held;     // formatted, not yet handed to Write
   int held_events = 0;  // of the answer, in `held`
@@ -32,6 +36,7 @@ struct Connection {
   size_t out_taken = 0;
   bool wants_write = false;  // EPOLLOUT is asked for
   bool closing = false;      // close when `out` is empty
+  size_t drip_left = 0;      // bytes that go out one at a time
 };
 
 }  // namespace llmbench::sim

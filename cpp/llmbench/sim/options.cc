@@ -156,7 +156,8 @@ std::vector<Entry> MakeEntries() {
             "token budget of one step"));
   add(Real(batching, "gpu_memory_utilization", &O::gpu_memory_utilization, 0.01, 1,
            "share of the GPU's memory for weights and KV cache"));
-  add(Real(batching, "weight_bits", &O::weight_bits, 1, 32, "bits per weight: 16, 8, or 6 for fp6"));
+  add(Real(batching, "weight_bits", &O::weight_bits, 0, 32,
+           "bits per weight, 6 for fp6; 0: as the model was published"));
   add(Whole(batching, "block_size", &O::block_size, 1, 4096, "tokens in a KV-cache block"));
   add(Whole(batching, "num_kv_blocks", &O::num_kv_blocks, 0, kMaxInt,
             "KV-cache blocks; 0: what fits beside the weights"));

@@ -61,7 +61,7 @@ struct Options {
   int max_num_seqs = 256;
   int max_num_batched_tokens = 2048;
   double gpu_memory_utilization = 0.9;
-  double weight_bits = 16;
+  double weight_bits = 0;  // 0: as the model was published
   int block_size = 16;
   int num_kv_blocks = 0;  // 0: what the memory left by the weights holds
   bool prefix_caching = true;

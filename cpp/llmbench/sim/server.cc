@@ -16,8 +16,8 @@
 #include <utility>
 
 #include "llmbench/base/return_if_error.h"
+#include "llmbench/sim/service.h"
 #include "llmbench/sim/serving_loop.h"
-#include "llmbench/sim/truth_log.h"
 
 namespace llmbench::sim {
 namespace {
@@ -66,25 +66,26 @@ int PortOf(int fd) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Create(Options options) {
-  LLMBENCH_RETURN_IF_ERROR(Validate(options));
-  return std::unique_ptr<Server>(new Server(std::move(options)));
+  absl::StatusOr<std::unique_ptr<Service>> service = Service::Make(std::move(options));
+  if (!service.ok()) return service.status();
+  return std::unique_ptr<Server>(new Server(*std::move(service)));
 }
 
-Server::Server(Options options) : options_(std::move(options)) {}
+Server::Server(std::unique_ptr<Service> service) : service_(std::move(service)) {}
 
 Server::~Server() { Stop(); }
 
-absl::Status Server::Listen(int port, std::vector<int>* fds) {
+absl::Status Server::Listen(int port, std::vector<int>* fds) const {
+  const std::string& host = service_->options.host;
   addrinfo hints = {};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
   addrinfo* found = nullptr;
   const std::string service = std::to_string(port);
-  if (const int error = getaddrinfo(options_.host.c_str(), service.c_str(), &hints, &found); error != 0) {
-    return absl::InvalidArgumentError("sim option 'host' is '" + options_.host + "': " + gai_strerror(error) +
-                                      ".");
+  if (const int error = getaddrinfo(host.c_str(), service.c_str(), &hints, &found); error != 0) {
+    return absl::InvalidArgumentError("sim option 'host' is '" + host + "': " + gai_strerror(error) + ".");
   }
-  const absl::StatusOr<int> fd = ListenOn(*found, options_.host + ":" + service);
+  const absl::StatusOr<int> fd = ListenOn(*found, host + ":" + service);
   freeaddrinfo(found);
   if (!fd.ok()) return fd.status();
   fds->push_back(*fd);
@@ -92,26 +93,29 @@ absl::Status Server::Listen(int port, std::vector<int>* fds) {
 }
 
 absl::StatusOr<std::vector<int>> Server::Start() {
+  const Options& options = service_->options;
   RaiseDescriptorLimit();
-  if (!options_.truth.empty()) {
-    auto truth = TruthLog::Open(options_.truth);
+  if (!options.truth.empty()) {
+    auto truth = TruthLog::Open(options.truth);
     if (!truth.ok()) return truth.status();
-    truth_ = *std::move(truth);
+    service_->truth = *std::move(truth);
   }
+  const int listeners = options.front ? 1 : options.replicas;
+  const int replicas_each = options.front ? options.replicas : 1;
   std::vector<int> fds;
   absl::Status status;
-  for (int i = 0; i < options_.replicas && status.ok(); ++i)
-    status = Listen(options_.port == 0 ? 0 : options_.port + i, &fds);
+  for (int i = 0; i < listeners && status.ok(); ++i)
+    status = Listen(options.port == 0 ? 0 : options.port + i, &fds);
   if (!status.ok()) {
     for (const int fd : fds) close(fd);
     return status;
   }
 
-  const size_t loops = static_cast<size_t>(std::min(options_.threads, options_.replicas));
-  for (size_t i = 0; i < loops; ++i) loops_.push_back(std::make_unique<ServingLoop>(options_, truth_.get()));
+  const size_t loops = static_cast<size_t>(std::min(options.threads, listeners));
+  for (size_t i = 0; i < loops; ++i) loops_.push_back(std::make_unique<ServingLoop>(*service_));
   for (size_t i = 0; i < fds.size(); ++i) {
     ports_.push_back(PortOf(fds[i]));
-    loops_[i % loops]->AddReplica(fds[i], static_cast<int>(i));
+    loops_[i % loops]->AddListener(fds[i], static_cast<int>(i), replicas_each);
   }
   for (const auto& loop : loops_) threads_.emplace_back([&loop = *loop] { loop.Run(); });
   return ports_;
@@ -123,7 +127,7 @@ void Server::Stop() {
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
   loops_.clear();
-  truth_.reset();
+  service_->truth.reset();
   {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
@@ -137,21 +141,16 @@ bool Server::Wait(int64_t timeout_ns) {
 }
 
 std::vector<std::string> Server::Urls() const {
-  const bool ipv6 = options_.host.find(':') != std::string::npos;
-  const std::string host = ipv6 ? "[" + options_.host + "]" : options_.host;
+  const Options& options = service_->options;
+  const bool ipv6 = options.host.find(':') != std::string::npos;
+  const std::string host = ipv6 ? "[" + options.host + "]" : options.host;
   std::vector<std::string> urls;
   for (const int port : ports_) {
-    urls.push_back((options_.tls_cert.empty() ? "http://" : "https://") + host + ":" + std::to_string(port));
+    urls.push_back((options.tls_cert.empty() ? "http://" : "https://") + host + ":" + std::to_string(port));
   }
   return urls;
 }
 
-std::string Server::Description() const {
-  const std::string model = options_.model.empty() ? "llmbench-sim" : options_.model;
-  char times[96];
-  std::snprintf(times, sizeof times, ", fixed: %g ms to the first token, %g ms between tokens",
-                options_.ttft_ms, options_.itl_ms);
-  return model + times;
-}
+const std::string& Server::Description() const { return service_->deployment.description; }
 
 }  // namespace llmbench::sim

@@ -23,7 +23,7 @@
 namespace llmbench::sim {
 
 class ServingLoop;
-class TruthLog;
+struct Service;
 
 class Server {
  public:
@@ -34,9 +34,9 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Listens and serves; the ports, one per replica. When it returns, connections are accepted. Unavailable
-  // when an address cannot be listened on, FailedPrecondition when the truth log cannot be written. Call
-  // once.
+  // Listens and serves; the ports, one per replica, or one for all behind a front. When it returns,
+  // connections are accepted. Unavailable when an address cannot be listened on, FailedPrecondition when the
+  // truth log cannot be written. Call once.
   absl::StatusOr<std::vector<int>> Start();
 
   // Closes all connections and flushes the truth log. Safe from any thread, more than once.
@@ -46,19 +46,16 @@ class Server {
   bool Wait(int64_t timeout_ns);
 
   const std::vector<int>& ports() const { return ports_; }
-  const Options& options() const { return options_; }
-
-  // "http://127.0.0.1:8000", per replica, once started.
+  // "http://127.0.0.1:8000" for each port, once started.
   std::vector<std::string> Urls() const;
   // "llmbench-sim, fixed: 50 ms to the first token, 10 ms between tokens".
-  std::string Description() const;
+  const std::string& Description() const;
 
  private:
-  explicit Server(Options options);
-  absl::Status Listen(int port, std::vector<int>* fds);
+  explicit Server(std::unique_ptr<Service> service);
+  absl::Status Listen(int port, std::vector<int>* fds) const;
 
-  const Options options_;
-  std::unique_ptr<TruthLog> truth_;
+  const std::unique_ptr<Service> service_;
   std::vector<std::unique_ptr<ServingLoop>> loops_;
   std::vector<std::thread> threads_;
   std::vector<int> ports_;

@@ -1,5 +1,8 @@
 // One thread of the simulated server: an epoll loop that owns its replicas, their connections and their
 // deadlines.
+//
+// serving_loop.cc has the sockets and the time, serving_requests.cc what comes in, serving_answers.cc what
+// goes out.
 #pragma once
 
 #include <atomic>
@@ -7,30 +10,29 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "llmbench/base/clock.h"
 #include "llmbench/sim/answer_writer.h"
-#include "llmbench/sim/chance.h"
 #include "llmbench/sim/connection.h"
 #include "llmbench/sim/generation_request.h"
-#include "llmbench/sim/options.h"
+#include "llmbench/sim/replica.h"
+#include "llmbench/sim/service.h"
 #include "llmbench/sim/timer_queue.h"
-#include "llmbench/sim/truth_log.h"
 
 namespace llmbench::sim {
 
 class ServingLoop {
  public:
-  // `truth` may be null; it outlives the loop.
-  ServingLoop(const Options& options, TruthLog* truth);
+  // The service outlives the loop.
+  explicit ServingLoop(const Service& service);
   ~ServingLoop();
   ServingLoop(const ServingLoop&) = delete;
   ServingLoop& operator=(const ServingLoop&) = delete;
 
-  // Before Run: takes over a listening socket. `index` counts the replicas of the whole server.
-  void AddReplica(int listen_fd, int index);
+  // Before Run: takes over a listening socket, and serves it with `replicas` replicas of which the first is
+  // number `first` of the whole server.
+  void AddListener(int fd, int first, int replicas);
 
   // Serves until Stop(); the thread's body.
   void Run();
@@ -38,66 +40,78 @@ class ServingLoop {
   void Stop();
 
  private:
-  struct Replica {
-    Replica(const Options& options, int fd, int index);
-
-    int listen_fd;
-    CounterRng end_chance;
-    CounterRng idle_chance;
-    uint64_t requests = 0;
-    uint64_t idles = 0;
+  struct Listener {
+    int fd;
+    uint32_t first;  // replica of this loop
+    uint32_t replicas;
+    uint32_t turn = 0;  // where the search for the least loaded begins
   };
 
-  // epoll's data word: the kind of descriptor in the top bits, or a connection's slot and generation.
+  // epoll's data word: a listener, the stop signal, or a connection's slot and generation.
   static constexpr uint64_t kStopWord = ~uint64_t{0};
   static constexpr uint64_t kListenBit = uint64_t{1} << 63;
 
+  // Sockets and time.
   int64_t NextDeadline() const;
   void WaitFor(int64_t deadline_ns);
+  void RunModels();
   void FireTimers();
-  void Accept(uint32_t replica);
+  void Accept(uint32_t listener);
   Connection* Find(uint32_t slot, uint32_t generation);
   void Close(uint32_t slot);
-
+  void CloseWhenSent(uint32_t slot);
+  void Reset(uint32_t slot);
   void OnReadable(uint32_t slot);
   void OnWritable(uint32_t slot);
-  // Serves the complete requests in the input, one after another, until one takes time.
-  void ServeInput(uint32_t slot);
+  void OnDrip(uint32_t slot);
+  // The Writes are false when the connection broke and is closed. Write cuts and encrypts as asked for.
+  bool Write(uint32_t slot, std::string_view bytes);
+  bool WriteSlice(uint32_t slot, std::string_view bytes);
+  bool WriteRaw(uint32_t slot, std::string_view bytes);
+  void AskForWrite(uint32_t slot, bool wanted);
+  void PushTimer(uint32_t slot, int64_t due_ns, TimerKind kind);
+
+  // Requests.
+  void ServeInput(uint32_t slot);  // the complete requests in the input, until one takes time
   void Dispatch(uint32_t slot);
+  void Route(uint32_t slot);
+  void TakeRequest(uint32_t slot);
   void Generate(uint32_t slot, BodyKind kind);
+  bool ReplyFault(uint32_t slot);  // true when the fault is the whole answer
   void TokenizeOnly(uint32_t slot);
   void ListModels(uint32_t slot);
+  void ShowMetrics(uint32_t slot);
   void Reply(uint32_t slot, int status, std::string_view content_type, std::string_view body,
              std::string_view extra);
   void ReplyError(uint32_t slot, const ApiError& error);
+  void AfterReply(uint32_t slot);
   ApiError CheckLimits(const GenerationRequest& request) const;
-  void PlanOutput(Replica& replica, Answer* answer) const;
+  ApiError ParseBody(Connection& connection, BodyKind kind, bool want_ids);
+  uint32_t LeastLoaded(Listener& listener);
 
+  // Answers.
+  void StartAnswer(uint32_t slot);
+  void StartSequences(uint32_t slot);
+  void AbortSequences(Answer& answer);
   void PlanNextEvent(uint32_t slot);
   void SendDueEvent(uint32_t slot);
-  // Formats the tokens that a choice has produced since its last event.
+  void TakeToken(const TokenEvent& token);
   void FormatEvent(Connection& connection, size_t choice);
-  // After events were formatted: writes them when enough are held, and ends the answer with its last token.
   void AfterEvents(uint32_t slot);
-  void EndAnswer(uint32_t slot);
-  // The request was answered in full: what becomes of the connection.
-  void AfterReply(uint32_t slot);
+  bool MidStreamIsReached(const Answer& answer) const;
+  bool FailInMidStream(uint32_t slot);  // false when the answer ended with it
+  void SendWhole(uint32_t slot);
+  void EndAnswer(uint32_t slot, bool complete);
   void LogTruth(Connection& connection, int status, bool complete);
+  bool Flush(uint32_t slot);  // writes `held`
 
-  // Writes `held`. False when the connection broke and is closed.
-  bool Flush(uint32_t slot);
-  bool Write(uint32_t slot, const char* data, size_t size);
-  bool WriteOnce(uint32_t slot, const char* data, size_t size);
-  void AskForWrite(uint32_t slot, bool wanted);
+  Replica& ReplicaOf(const Answer& answer) { return *replicas_[answer.replica]; }
 
-  const Options options_;
+  const Service& service_;
+  const Options& options_;
   const int64_t ttft_ns_;
   const int64_t itl_ns_;
-  const std::string served_model_;
   const int64_t max_model_len_;  // 0: no limit
-  std::pair<double, double> idle_close_ms_ = {0, 0};
-  std::string api_key_;
-  TruthLog* const truth_;
   AnswerWriter writer_;
   GenerationRequestParser body_parser_;
   int epoll_fd_ = -1;
@@ -107,12 +121,15 @@ class ServingLoop {
   KernelClock kernel_clock_;
   int64_t turn_ns_ = 0;
   int64_t started_ns_ = 0;
-  std::vector<Replica> replicas_;
+  std::vector<Listener> listeners_;
+  std::vector<std::unique_ptr<Replica>> replicas_;
   std::vector<std::unique_ptr<Connection>> connections_;
   std::vector<uint32_t> free_slots_;
   TimerQueue timers_;
   std::vector<char> read_buffer_;
-  std::string reply_;  // scratch
+  std::vector<TokenEvent> tokens_;  // scratch
+  std::string reply_;               // scratch
+  std::string cipher_;              // scratch
 };
 
 }  // namespace llmbench::sim
