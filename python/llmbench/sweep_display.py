@@ -39,6 +39,8 @@ class SweepDisplay:
 
     def __init__(self, *, quiet: bool = False, progress: bool = True, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, quiet=quiet)
+        self._errors = Console(highlight=False, stderr=True) if quiet else self.console
+        """Errors are told in any case."""
         self._live = progress and not quiet and (self.console.is_terminal or self.console.is_jupyter)
         self._bar: Progress | None = None
         self._total = 0
@@ -112,9 +114,10 @@ class SweepDisplay:
             self.summary(result, number + " ")
         else:
             state = Text(outcome.state, _STATE_STYLE.get(outcome.state, ""))
-            self._print(
-                Text.assemble(f"{number} {_described(outcome.combination)}: ", state, f": {outcome.reason}")
+            line = Text.assemble(
+                f"{number} {_described(outcome.combination)}: ", state, f": {outcome.reason}"
             )
+            self._print(line, console=self._errors)
 
     def summary(self, result: SweepPoint, number: str = "") -> None:
         """The numbers of one point and its verdict."""
@@ -134,7 +137,7 @@ class SweepDisplay:
         done = sum(point.done for point in result.points)
         left = len(result.points) - done
         if result.error is not None:
-            self._print(f"stopped: {result.error}", style="bold red")
+            self._print(f"stopped: {result.error}", style="bold red", console=self._errors)
         if result.interrupted:
             how = "interrupted" if result.signum is None else f"ended by {signal.Signals(result.signum).name}"
             self._print(
@@ -164,9 +167,9 @@ class SweepDisplay:
         if self._bar is not None:
             self._bar.update(self._task, description=escape(what))
 
-    def _print(self, line: str | Text, *, style: str = "") -> None:
+    def _print(self, line: str | Text, *, style: str = "", console: Console | None = None) -> None:
         # Whole lines, for the bar moves below each; not wrapped: a log gets them as they are, a terminal folds them.
-        self.console.print(line, style=style, markup=False, soft_wrap=True)
+        (console or self.console).print(line, style=style, markup=False, soft_wrap=True)
 
     def _width(self) -> int:
         return self.console.width if self.console.is_terminal else 10_000

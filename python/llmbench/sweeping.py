@@ -192,6 +192,7 @@ def sweep(
     (`goodput`, `idle_timeout`, …).
 
     Results lie in `<out_json_dir>_<backend>/`. Interrupted (Ctrl-C), it stops the server and returns what there is.
+    What keeps every point from being measured is raised; once there is a point, it is the result's `error`.
 
         result = lb.sweep(num_clients=[1, 2, 4, 8], mean_prompt_length=500, mean_max_new_tokens=32, stream=True)
         result.plot.throughput_latency()
@@ -209,7 +210,7 @@ def sweep(
     spec = SweepSpec.of(
         backend=name, model=model, served_model=served, client_only=endpoint is not None or None, **settings
     )
-    return execute(
+    result = execute(
         spec,
         endpoint,
         measure=measure_with(run_options or {}, server_args),
@@ -218,6 +219,9 @@ def sweep(
         max_error_rate=(run_options or {}).get("max_error_rate", 0.01),
         display=SweepDisplay(quiet=quiet),
     )
+    if result.error is not None and not any(point.done for point in result.points):
+        raise result.error
+    return result
 
 
 def execute(
@@ -333,7 +337,8 @@ class _Execution:
                             break
             except servers.ServerStartError as error:
                 for point in remaining:
-                    self._fail(point, error, str(error) if point is remaining[0] else "as above: no server")
+                    reason = str(error) if point is remaining[0] else "no server, as above"
+                    self._finish(_failed(point.combination, self._path(point.combination), error, reason))
                 return
 
     def _start(self, planned: PlannedServer) -> contextlib.AbstractContextManager[servers.Server]:
@@ -371,14 +376,16 @@ class _Execution:
             raise KeyboardInterrupt from error
         except LlmbenchError as error:
             died = self._death_of(server)
-            self._fail(point, error, died or str(error))
             if not died and _concerns_all(error, started=server is not None):
+                # Told once, at the end, as what stopped the sweep.
+                self.outcomes[point.combination] = _failed(point.combination, path, error, str(error))
                 raise SweepStoppedError(error) from error
+            self._finish(_failed(point.combination, path, error, died or str(error)))
             return
         if died := self._death_of(server):
             # What was measured up to its end is no measurement of this setting.
             path.unlink(missing_ok=True)
-            self._fail(point, NoRequestSucceededError(died), died)
+            self._finish(_failed(point.combination, path, NoRequestSucceededError(died), died))
             return
         self._finish(
             PointOutcome(
@@ -398,18 +405,16 @@ class _Execution:
         tail = server.log_tail()
         return f"the server {how}" + (f"; the last lines of {server.log_path}:\n{tail}" if tail else "")
 
-    def _fail(self, point: PlannedPoint, error: LlmbenchError, reason: str) -> None:
-        path = self._path(point.combination)
-        self._finish(
-            PointOutcome(point.combination, "failed", path, reason=reason, exit_code=error.exit_code)
-        )
-
     def _finish(self, outcome: PointOutcome) -> None:
         self.outcomes[outcome.combination] = outcome
         self.display.point_finished(outcome)
 
     def _path(self, combination: Combination) -> Path:
         return self.spec.result_dir / combination.file_name
+
+
+def _failed(combination: Combination, path: Path, error: LlmbenchError, reason: str) -> PointOutcome:
+    return PointOutcome(combination, "failed", path, reason=reason, exit_code=error.exit_code)
 
 
 def measure_with(run_options: Mapping[str, Any], server_args: Sequence[str] = ()) -> Measure:

@@ -261,7 +261,7 @@ def test_a_failed_point_ends_the_sweep_only_if_its_cause_concerns_all(
     result, shown = run(spec_of(), Measurement({1: raises(error)}))
     assert states(result) == ["failed", rest]
     assert result.exit_code == exit_code
-    assert str(error) in shown
+    assert shown.count(str(error)) == 1
     assert (f"stopped: {error}" in shown) == (rest == "not run")
 
 
@@ -271,6 +271,27 @@ def test_an_unreachable_server_that_is_not_ours_ends_the_sweep() -> None:
     result, _ = run(spec_of(backend="openai"), Measurement({1: raises(error)}), endpoint)
     assert states(result) == ["failed", "not run"]
     assert result.exit_code == 1
+
+
+def test_what_keeps_every_point_from_being_measured_is_raised_in_python(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    error = ConfigError("the server has no model 'm'")
+    monkeypatch.setattr(sweeping, "measure_with", lambda *_: Measurement({2: raises(error)}))
+    with pytest.raises(ConfigError, match="no model"):
+        sweeping.sweep(num_clients=2, quiet=True)
+    result = sweeping.sweep(num_clients=[1, 2], quiet=True)
+    assert states(result) == ["measured", "failed"]
+    assert result.error is error
+
+
+def test_errors_are_told_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    measure = Measurement({1: raises(LlmbenchError("odd")), 2: raises(ConfigError("wrong"))})
+    result = execute(spec_of(), None, measure=measure, display=SweepDisplay(quiet=True))
+    assert states(result) == ["failed", "failed"]
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert [line.rpartition(": ")[2] for line in shown.err.splitlines()] == ["odd", "wrong"]
 
 
 def test_a_running_server_is_only_used(scripted: list[ServerSettings]) -> None:
