@@ -51,7 +51,7 @@ def latency_cdf(
         axes.set_ylabel("Share of gaps (%)" if metric in GAPS else "Share of requests (%)")
         axes.set_ylim(0, 102)
         if not log:
-            axes.set_xlim(left=0)
+            style.from_zero(axes, y=False)
         heading = axis_label(metric).removesuffix(" (ms)")
         if len(samples) == 1:
             style.title(axes, heading, f"{samples[0].label} · cumulative distribution")

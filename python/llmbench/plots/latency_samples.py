@@ -194,4 +194,5 @@ def caption(samples: list[LatencySample]) -> str:
         if sample.verdict:
             text += f", {sample.verdict}"
         parts.append(text if len(samples) == 1 else f"{sample.label}: {text}")
-    return " · ".join(parts)
+    line = " · ".join(parts)
+    return line if len(line) <= 130 else "\n".join(parts)

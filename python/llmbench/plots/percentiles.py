@@ -65,7 +65,7 @@ def percentiles(
         axes.set_xlabel("Percentile")
         axes.set_ylabel(axis_label(metric))
         if not log:
-            axes.set_ylim(bottom=0)
+            style.from_zero(axes, x=False)
         heading = axis_label(metric).removesuffix(" (ms)")
         if len(samples) == 1:
             style.title(axes, heading, f"{samples[0].label} · by percentile")

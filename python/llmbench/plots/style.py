@@ -160,10 +160,19 @@ def _shortened(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"
 
 
+def from_zero(axes: Axes, *, x: bool = True, y: bool = True) -> None:
+    """Axes that begin at zero, with room beyond the data, so that flat data lie below the frame and not on it."""
+    if x:
+        axes.set_xlim(0, axes.dataLim.xmax * 1.06)
+    if y:
+        axes.set_ylim(0, axes.dataLim.ymax * 1.08)
+
+
 def number_points(axes: Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str]) -> None:
-    """A small text to the lower right of each point, left out where it would stand on the one before."""
-    axes.margins(0.07)
-    axes.autoscale_view()
+    """A small text to the lower right of each point, left out where it would stand on the one before.
+
+    The limits of the axes must stand already.
+    """
     last: tuple[float, float] | None = None
     for at_x, at_y, text in zip(x, y, texts, strict=True):
         right, up = axes.transData.transform((at_x, at_y)) * 72 / axes.figure.dpi

@@ -63,12 +63,12 @@ def _draw(
             style.plain_log_labels(axes.yaxis)
         handles: list[Artist] = []
         for series, (color, marker) in zip(results.series, style.colors_and_markers(), strict=False):
-            handles.append(_draw_series(axes, series, color, marker, numbered=len(results.series) == 1))
+            handles.append(_draw_series(axes, series, color, marker))
+        style.from_zero(axes, y=not log)
+        if len(results.series) == 1:
+            _number(axes, results.series[0])
         axes.set_xlabel("Throughput (queries/s)")
         axes.set_ylabel("Mean latency (s)")
-        axes.set_xlim(left=0)
-        if not log:
-            axes.set_ylim(bottom=0)
         setting = results.combination
         replicas = f" · {setting.num_replicas} replicas" if setting.num_replicas > 1 else ""
         style.title(
@@ -82,7 +82,7 @@ def _draw(
     return axes
 
 
-def _draw_series(axes: Axes, series: Series, color: str, marker: str, *, numbered: bool) -> Artist:
+def _draw_series(axes: Axes, series: Series, color: str, marker: str) -> Artist:
     config = series.config
     color, marker = config.color or color, config.marker or marker
     linestyle: Any = config.linestyle or "--"
@@ -90,8 +90,7 @@ def _draw_series(axes: Axes, series: Series, color: str, marker: str, *, numbere
     clients = np.array([point.combination.num_clients for point in series.points])
     x = np.array([point.queries_per_s for point in series.points])
     y = np.array([point.mean_latency_s for point in series.points])
-    x_max = np.inf if config.x_max is None else config.x_max
-    y_max = np.inf if config.y_max is None else config.y_max
+    x_max, y_max = _limits(series)
     shown = (x <= x_max) & (y <= y_max)
 
     # Points that are not shown still belong to the line: it leaves the figure where they would have been.
@@ -111,11 +110,29 @@ def _draw_series(axes: Axes, series: Series, color: str, marker: str, *, numbere
         axes.plot(
             x[chosen], y[chosen], linestyle="none", marker=marker, color=color, markerfacecolor=face, zorder=3
         )
-    if numbered:
-        style.number_points(
-            axes, x[shown].tolist(), y[shown].tolist(), [str(count) for count in clients[shown]]
-        )
     return Line2D([], [], color=color, marker=marker, linestyle=linestyle)
+
+
+def _limits(series: Series) -> tuple[float, float]:
+    """The greatest throughput and latency that are shown."""
+    config = series.config
+    return (np.inf if config.x_max is None else config.x_max), (
+        np.inf if config.y_max is None else config.y_max
+    )
+
+
+def _number(axes: Axes, series: Series) -> None:
+    """Writes the clients at the points."""
+    x_max, y_max = _limits(series)
+    shown = [
+        point for point in series.points if point.queries_per_s <= x_max and point.mean_latency_s <= y_max
+    ]
+    style.number_points(
+        axes,
+        [point.queries_per_s for point in shown],
+        [point.mean_latency_s for point in shown],
+        [str(point.combination.num_clients) for point in shown],
+    )
 
 
 def _box(point: SweepPoint, x_max: float, y_max: float) -> tuple[tuple[float, float], tuple[float, float]]:

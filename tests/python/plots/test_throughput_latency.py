@@ -120,6 +120,12 @@ class TestDrawing:
         assert np.isfinite(np.asarray(line.get_xdata(), dtype=float)).sum() == 4
         assert axes.get_lines()[1].get_marker() == "s"
 
+    def test_flat_curves_lie_within_the_frame(self, tmp_path: Path, make_sweep: MakeSweep) -> None:
+        axes = throughput_latency(make_sweep(tmp_path / "results_sim", slowdown_s=0.0, old=True))
+        assert (axes.get_xlim()[0], axes.get_ylim()[0]) == (0, 0)
+        assert axes.get_ylim()[1] > 1.05 * max(y for _, y in markers(axes))
+        assert axes.get_xlim()[1] > 1.05 * max(x for x, _ in markers(axes))
+
     def test_look_is_left_alone(self, tmp_path: Path, make_sweep: MakeSweep) -> None:
         import matplotlib as mpl
 
