@@ -121,21 +121,26 @@ def _from_foreign(content: Mapping[str, Any]) -> Result:
     metrics = [
         key[len(prefix) : -len(suffix)] for key in content if key.startswith(prefix) and key.endswith(suffix)
     ]
-    percents = sorted(
-        {
-            float(key[1 : -len(f"_{name}_ms")])
-            for name in metrics
-            for key in content
-            if _is_percentile(key, name)
-        }
-    )
+    named = {
+        float(key[1 : -len(f"_{name}_ms")])
+        for name in metrics
+        for key in content
+        if _is_percentile(key, name)
+    }
+    percents = sorted(named | {50.0})  # the median's other name
     latencies = {
         name: {
             "n": content["completed"],
             "mean": content.get(f"mean_{name}_ms"),
             "median": content.get(f"median_{name}_ms"),
             "std": content.get(f"std_{name}_ms"),
-            "percentiles": [content.get(f"{percent_name(each)}_{name}_ms") for each in percents],
+            "percentiles": [
+                content.get(
+                    f"{percent_name(each)}_{name}_ms",
+                    content.get(f"median_{name}_ms") if each == 50 else None,
+                )
+                for each in percents
+            ],
         }
         for name in metrics
     }

@@ -349,7 +349,9 @@ def blank_secrets(path: Path, secrets: tuple[str, ...]) -> None:
                         (secret, secrecy.REDACTED, secret),
                     )
     except sqlite3.Error as error:
-        raise ResultsError(f"cannot write {path}: {error}; free some space or use another --result-dir") from None
+        raise ResultsError(
+            f"cannot write {path}: {error}; free some space or use another --result-dir"
+        ) from None
 
 
 def json_text(stored: Mapping[str, Any]) -> str:

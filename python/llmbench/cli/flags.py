@@ -480,7 +480,7 @@ def workload_from(args: argparse.Namespace) -> Workload:
         return workloads.random(
             args.random_input_len,
             args.random_output_len,
-            num_prompts(args),
+            num_prompts(args) + args.warmup_requests,
             seed=args.seed,
             range_ratio=args.random_range_ratio,
             prefix_len=args.random_prefix_len,
@@ -491,6 +491,8 @@ def workload_from(args: argparse.Namespace) -> Workload:
     make = workloads.sharegpt if name == "sharegpt" else workloads.custom
     options = {"seed": args.seed} if name == "sharegpt" else {}
     wanted = args.num_prompts if args.num_prompts is not None or args.duration is not None else 1000
+    if wanted is not None:
+        wanted += args.warmup_requests
     return make(args.dataset_path, wanted, output_tokens=args.output_len, tokenizer=args.tokenizer, **options)
 
 

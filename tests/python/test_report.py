@@ -1,0 +1,184 @@
+"""The report: what it says, how wide it is, and what it never lets through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llmbench import report
+from llmbench.results import Result
+from llmbench.verdict import Verdict
+
+SHOWN = ("ttft", "ttft_from_schedule", "tpot", "itl", "icl", "e2el", "client_lag")
+LATENCY = {
+    "n": 90,
+    "mean": 12.3456,
+    "median": 12.0,
+    "std": 1.0,
+    "min": 1.0,
+    "max": 123456.7,
+    "percentiles": [12.0, 999.96],
+}
+
+
+def result(**changes: Any) -> Result:
+    summary: dict[str, Any] = {
+        "percents": [50, 99],
+        "completed": 90,
+        "failed": 10,
+        "cut": 2,
+        "duration_s": 12.345,
+        "request_throughput": 7.29,
+        "output_throughput": 1234.5,
+        "total_throughput": 23456.7,
+        "input_tokens": 900,
+        "output_tokens": 1800,
+        "cached_tokens": 5,
+        "token_sources": {"usage": 90},
+        "finish_reasons": {"length": 90},
+        "errors": {"http_5xx": 9, "reset_mid_stream": 1},
+        "concurrency_mean": 3.21,
+        "concurrency_peak": 7,
+        "waiting_mean": 1.0,
+        "decoding_mean": 2.21,
+        "goodput": 6.5,
+        "goodput_share": 0.8,
+        "cost_per_million_tokens": {"input": 1.5, "output": 0.123, "total": None},
+        "reused": 80,
+        "latency_ms": dict.fromkeys(
+            ("ttft", "ttft_from_schedule", "tpot", "itl", "icl", "e2el", "client_lag"), LATENCY
+        ),
+        "with_failures_ms": {"ttft": {**LATENCY, "percentiles": [13.0, None]}},
+    } | changes.pop("summary", {})
+    return Result(
+        path=None,
+        config={
+            "endpoint": {"url": "http://127.0.0.1:8000", "backend": "vllm"},
+            "model": "<script>m",
+            "load": {"arrival": "poisson", "description": "Poisson, 20 requests/s"},
+            "workload": {"name": "random", "mean_prompt_tokens": 512.0, "mean_output_tokens": None},
+            "goodput": {"ttft": 200.0},
+        }
+        | changes.pop("config", {}),
+        summary=summary,
+        verdict=changes.pop(
+            "verdict", Verdict("CLIENT-LIMITED", ("sent late, p99 3 ms: use more --workers",), ("a note",))
+        ),
+        client={"connections": 16, "address": "127.0.0.1"},
+        environment={},
+        error_messages={"http_5xx": "it\x1b[31m broke <script>alert(1)</script> " + "x" * 500},
+        **changes,
+    )
+
+
+def test_the_verdict_comes_first_and_all_is_there() -> None:
+    text = report.text(result())
+    lines = text.splitlines()
+    assert lines[0] == "CLIENT-LIMITED"
+    assert lines[1] == "  sent late, p99 3 ms: use more --workers"
+    for told in (
+        "90 completed, 10 failed, 2 cut in 12.3 s",
+        "7.29 requests/s, 1234 output tokens/s, 23457 total tokens/s",
+        "900 in (5 cached), 1800 out, counted by usage",
+        "80.0% of requests with ttft ≤ 200 ms",
+        "$1.5 input, $0.123 output",
+        "length 90",
+        "16 opened",
+        "http_5xx",
+        "note: a note",
+        "512 tokens in, unknown asked",
+    ):
+        assert told in " ".join(text.split()), told
+
+
+def test_nothing_is_wider_than_asked_and_nothing_trails() -> None:
+    for width in (80, 120):
+        lines = report.text(result(), width).splitlines()
+        assert max(len(line) for line in lines) <= width
+        assert all(line == line.rstrip() for line in lines)
+
+
+def test_latencies_line_up() -> None:
+    lines = {line.split("  ")[0]: line.split() for line in report.text(result()).splitlines()}
+    assert lines["TTFT"] == ["TTFT", "12.35", "12.00", "1000.0", "123457"]
+    assert lines["TTFT with failures"][-2:] == ["13.00", "∞"]
+    assert "TTFT from schedule" in lines
+    assert not any(name.startswith("ICL") for name in lines)
+
+
+def test_a_closed_loop_has_no_schedule() -> None:
+    text = report.text(result(config={"load": {"arrival": "closed", "description": "closed loop"}}))
+    assert "from schedule" not in text
+
+
+def test_without_itl_the_reason_and_icl_are_shown() -> None:
+    latencies = {"ttft": LATENCY, "icl": LATENCY}
+    text = report.text(
+        result(summary={"latency_ms": latencies, "itl_absent_because": "events are not tokens"})
+    )
+    assert "no ITL: events are not tokens" in text
+    assert "ICL (between chunks)" in text
+
+
+def test_control_characters_and_long_messages_are_cut() -> None:
+    text = report.text(result())
+    assert "\x1b" not in text
+    assert "x" * 200 not in text.replace("\n", "").replace(" ", "")
+
+
+def test_html_is_escaped_and_has_the_verdict_on_top() -> None:
+    html = result()._repr_html_()
+    assert "<script>" not in html
+    assert "&lt;script&gt;m" in html
+    assert html.index("CLIENT-LIMITED") < html.index("<table>")
+    assert "TTFT from schedule" in html
+
+
+@pytest.mark.parametrize(
+    ("options", "headline"),
+    [
+        ({"verdict": Verdict("VALID")}, "VALID"),
+        ({"verdict": Verdict("VALID"), "status": "interrupted"}, "VALID, interrupted"),
+        ({"verdict": Verdict("INVALID"), "status": "unfinished"}, "INVALID, unfinished"),
+    ],
+)
+def test_headlines(options: dict[str, Any], headline: str) -> None:
+    assert report.text(result(**options)).splitlines()[0] == headline
+
+
+def test_an_empty_result_can_be_shown() -> None:
+    empty = Result(path=None, config={}, summary={}, verdict=Verdict("INVALID"), client={}, environment={})
+    assert "INVALID" in report.text(empty)
+    assert "INVALID" in empty._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "–"),
+        (0.0, "0.00"),
+        (1.234, "1.23"),
+        (99.99, "99.99"),
+        (123.45, "123.5"),
+        (1234.5, "1234"),
+        (float("inf"), "∞"),
+    ],
+)
+def test_milliseconds(value: float | None, shown: str) -> None:
+    assert report.milliseconds(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (0, "0"), (0.01234, "0.0123"), (12.34, "12.3"), (123.45, "123.5"), (12345.6, "12346")],
+)
+def test_number(value: float | None, shown: str) -> None:
+    assert report.number(value) == shown
+
+
+def test_evidence_lines() -> None:
+    lines = report.evidence_lines(
+        {"a": {"value": 0.5, "limit": 0.9, "unit": "share"}, "b": {"value": None, "text": "no ceiling"}}
+    )
+    assert lines == ["a: 0.5, limit 0.9 share", "b: not measured (no ceiling)"]

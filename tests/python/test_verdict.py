@@ -1,0 +1,252 @@
+"""The verdict: each line of evidence on its own, on rows made for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from llmbench import verdict
+from llmbench.verdict import ABSENT_NS, STATUSES, Facts, Verdict, judge
+
+ROW = np.dtype(
+    [
+        *((f"{name}_ns", "i8") for name in ("scheduled", "slot", "connected", "sent", "end")),
+        ("attempts", "i4"),
+        ("flags", "u4"),
+    ]
+)
+MS = 1_000_000
+
+
+def rows(n: int = 1000, *, gap_ms: float = 10, life_ms: float = 50, lag_ms: float = 0.0) -> np.ndarray:
+    """Requests at even gaps, each sent `lag_ms` late."""
+    made = np.zeros(n, ROW)
+    made["scheduled_ns"] = (np.arange(n) * gap_ms * MS).astype(np.int64)
+    made["slot_ns"] = made["connected_ns"] = made["scheduled_ns"]
+    made["sent_ns"] = made["scheduled_ns"] + int(lag_ms * MS)
+    made["end_ns"] = made["sent_ns"] + int(life_ms * MS)
+    made["attempts"] = 1
+    return made
+
+
+def facts(made: np.ndarray | None = None, **changes: Any) -> Facts:
+    """A flawless run, but for what is changed."""
+    made = rows() if made is None else made
+    both = made[(made["sent_ns"] != ABSENT_NS) & (made["end_ns"] != ABSENT_NS)]
+    summary: dict[str, Any] = {
+        "completed": len(made),
+        "failed": 0,
+        "cut": 0,
+        "events": 10_000,
+        "merged_events": 0,
+        "input_tokens": 1000,
+        "cached_tokens": 0,
+        "token_sources": {"usage": len(made)},
+        "latency_ms": {
+            "client_lag": {"n": len(made)},
+            "ttft": {"median": 50.0},
+            "itl": {"median": 10.0},
+            "icl": {"median": 10.0},
+        },
+    }
+    client: dict[str, Any] = {
+        "in_flight_s": float((both["end_ns"] - both["sent_ns"]).sum()) / 1e9,
+        "clock_steps": 0,
+        "stalls": 0,
+        "throttled_periods": 0,
+        "steal_share": 0.0,
+        "workers": [{"cpu_s": 1.0, "wall_s": 10.0, "run_queue_s": 0.1, "max_stall_ms": 0.0}],
+        "read_lateness_ms": {"count": 100, "p50": 0.01, "p90": 0.02, "p99": 0.05, "max": 0.1},
+        "merged_width_ms": {"count": 0, "p50": 0.0, "p90": 0.0, "p99": 0.0, "max": 0.0},
+    }
+    summary |= changes.pop("summary", {})
+    client |= changes.pop("client", {})
+    options: dict[str, Any] = {"open_loop": True, "rate": 100.0, "max_concurrency": None} | changes
+    return Facts(requests=made, all_requests=made, summary=summary, client=client, **options)
+
+
+def worker(**changes: float) -> dict[str, Any]:
+    return {"workers": [{"cpu_s": 1.0, "wall_s": 10.0, "run_queue_s": 0.1, "max_stall_ms": 0.0} | changes]}
+
+
+def test_a_flawless_run_is_valid() -> None:
+    found = judge(facts())
+    assert found.status == "VALID"
+    assert found.valid
+    assert found.reasons == ()
+    assert found.warnings == ()
+    assert found.evidence["ceiling"]["status"] == "not measured"
+    assert str(found) == "VALID"
+
+
+@pytest.mark.parametrize(
+    ("case", "status", "told"),
+    [
+        (facts(summary={"failed": 11, "completed": 989}), "INVALID", "11 of 1000 requests failed"),
+        (facts(summary={"failed": 10, "completed": 990}), "VALID", ""),
+        (facts(summary={"failed": 200, "completed": 800}, max_error_rate=0.2), "VALID", ""),
+        (facts(summary={"failed": 5, "completed": 0}), "INVALID", "none of 5 requests succeeded"),
+        (facts(summary={"failed": 0, "completed": 0}), "INVALID", "no request ended"),
+        (facts(client={"in_flight_s": 50.2}), "INVALID", "differ by 0.40%"),
+        (facts(client={"clock_steps": 1}), "INVALID", "set 1 time during"),
+        (facts(rows(lag_ms=3)), "CLIENT-LIMITED", "p99 client lag 3.00 ms, limit 2.50 ms"),
+        (facts(rows(lag_ms=2)), "VALID", ""),
+        (facts(client=worker(cpu_s=8.6)), "CLIENT-LIMITED", "86% busy"),
+        (facts(client=worker(run_queue_s=1.2)), "CLIENT-LIMITED", "12% of the time for a processor"),
+        (facts(client={"throttled_periods": 3}), "CLIENT-LIMITED", "3 times"),
+        (facts(client={"steal_share": 0.05}), "CLIENT-LIMITED", "5.0%"),
+        (
+            facts(client={"stalls": 2} | worker(max_stall_ms=81)),
+            "CLIENT-LIMITED",
+            "2 times for over 50 ms (longest 81 ms)",
+        ),
+    ],
+)
+def test_evidence(case: Facts, status: str, told: str) -> None:
+    found = judge(case)
+    assert found.status == status
+    assert told in " ".join(found.reasons)
+    assert (status == "VALID") == (found.reasons == ())
+
+
+def test_the_worst_comes_first_and_all_are_listed() -> None:
+    found = judge(facts(rows(lag_ms=3), client={"clock_steps": 1, "throttled_periods": 1}))
+    assert found.status == "INVALID"
+    assert len(found.reasons) == 3
+    assert "wall clock" in found.reasons[0]
+    assert STATUSES[0] == "INVALID"
+    assert str(found).startswith("INVALID: the wall clock")
+
+
+def test_an_open_loop_that_falls_behind_is_the_clients_doing() -> None:
+    made = rows()
+    made["sent_ns"] = made["scheduled_ns"] + (np.arange(1000) * 2 * MS)
+    made["end_ns"] = made["sent_ns"] + MS
+    line = verdict.achieved(facts(made))
+    assert line.status == "CLIENT-LIMITED"
+    assert line.value == pytest.approx(10 / 12, rel=0.01)
+
+
+def test_an_open_loop_that_its_limit_holds_back_is_not() -> None:
+    made = rows()
+    made["slot_ns"] = made["connected_ns"] = made["sent_ns"] = made["scheduled_ns"] + (
+        np.arange(1000) * 2 * MS
+    )
+    made["end_ns"] = made["sent_ns"] + MS
+    assert judge(facts(made, max_concurrency=4)).status == "VALID"
+
+
+def test_a_closed_loop_is_judged_by_its_idle_slots() -> None:
+    made = rows(lag_ms=0.5, gap_ms=10)
+    line = verdict.achieved(facts(made, open_loop=False, rate=None, max_concurrency=1))
+    assert line.value == pytest.approx(0.95, abs=0.001)
+    assert line.status == "CLIENT-LIMITED"
+    line = verdict.achieved(facts(made, open_loop=False, rate=None, max_concurrency=10))
+    assert line.status == "VALID"
+
+
+def test_late_reads_matter_where_the_kernel_gave_no_times() -> None:
+    late = {"read_lateness_ms": {"count": 9, "p50": 0.1, "p99": 0.9, "max": 2.0}}
+    assert judge(facts(client=late)).status == "VALID"
+    made = rows()
+    made["flags"][:50] = verdict.TURN_STAMPED
+    found = judge(facts(made, client=late))
+    assert found.status == "CLIENT-LIMITED"
+    assert "p99 0.90 ms, limit 0.50 ms" in found.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("merged", "widths", "status"),
+    [
+        (150, {"count": 150, "p50": 9.0, "p90": 9.0, "p99": 9.0, "max": 9.0}, "VALID"),
+        (900, {"count": 900, "p50": 9.0, "p90": 9.0, "p99": 9.0, "max": 9.0}, "CLIENT-LIMITED"),
+        (900, {"count": 900, "p50": 0.1, "p90": 0.2, "p99": 0.4, "max": 0.49}, "VALID"),
+        (900, {"count": 900, "p50": 0.1, "p90": 0.2, "p99": 0.4, "max": 9.0}, "VALID"),
+        (900, {"count": 900, "p50": 0.1, "p90": 0.2, "p99": 4.0, "max": 9.0}, "VALID"),
+        (900, {"count": 900, "p50": 0.1, "p90": 0.9, "p99": 4.0, "max": 9.0}, "CLIENT-LIMITED"),
+    ],
+)
+def test_merged_events_matter_when_they_are_many_and_wide(
+    merged: int, widths: dict[str, float], status: str
+) -> None:
+    assert (
+        judge(facts(summary={"merged_events": merged}, client={"merged_width_ms": widths})).status == status
+    )
+
+
+def test_a_growing_queue_is_unstable() -> None:
+    made = rows(6000)
+    made["end_ns"] = made["sent_ns"] + (np.arange(6000) * 2 * MS) + 50 * MS
+    found = judge(facts(made))
+    assert found.status == "UNSTABLE"
+    assert "cannot keep up" in found.reasons[0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_steady_queue_is_not(seed: int) -> None:
+    """Poisson arrivals with exponential lives, 20 in flight on average."""
+    chance = np.random.default_rng(seed)
+    made = rows(6000)
+    made["scheduled_ns"] = made["sent_ns"] = np.cumsum(chance.exponential(10 * MS, 6000)).astype(np.int64)
+    made["slot_ns"] = made["connected_ns"] = made["sent_ns"]
+    made["end_ns"] = made["sent_ns"] + chance.exponential(200 * MS, 6000).astype(np.int64)
+    assert judge(facts(made)).status == "VALID"
+
+
+def test_short_runs_and_closed_loops_are_not_judged_for_growth() -> None:
+    assert verdict.stationarity(facts()).value is None
+    assert verdict.stationarity(facts(rows(6000), open_loop=False, max_concurrency=9)).value is None
+
+
+def test_without_evidence_nothing_is_claimed() -> None:
+    case = replace(facts(), client={})
+    evidence = judge(case).evidence
+    for name in (
+        "consistency",
+        "clock_steps",
+        "worker_busy",
+        "run_queue",
+        "throttled_periods",
+        "steal",
+        "stalls",
+    ):
+        assert evidence[name]["value"] is None
+        assert evidence[name]["status"] == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("case", "told"),
+    [
+        (facts(summary={"cached_tokens": 500}), "50% of prompt tokens from its prefix cache"),
+        (facts(distinct_prompts=300), "300 prompts were sent 1000 times"),
+        (facts(summary={"token_sources": {"events": 4}}), "tokens of 4 requests"),
+        (facts(summary={"length_mismatched": 3}), "3 answers did not have the asked length"),
+        (facts(summary={"cut": 2}), "2 requests were still running"),
+        (facts(notes=("something else",)), "something else"),
+    ],
+)
+def test_warnings(case: Facts, told: str) -> None:
+    found = judge(case)
+    assert found.status == "VALID"
+    assert told in " ".join(found.warnings)
+
+
+def test_retried_requests_are_named() -> None:
+    made = rows()
+    made["attempts"][:2] = 2
+    made["flags"][0] = verdict.HTTP10
+    words = " ".join(judge(facts(made)).warnings)
+    assert "2 requests (0.2%) were written again" in words
+    assert "HTTP/1.0" in words
+
+
+def test_a_cache_that_was_asked_for_is_no_surprise() -> None:
+    assert judge(facts(summary={"cached_tokens": 500}, prefix_asked=True)).warnings == ()
+
+
+def test_it_goes_through_json() -> None:
+    found = judge(facts(rows(lag_ms=3)))
+    assert Verdict.from_dict(found.to_dict()) == found
