@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import select
 import shutil
@@ -33,6 +34,24 @@ def cores() -> tuple[set[int], set[int]]:
     if len(mine) < 2:
         print("warning: only one core; server and client share it", file=sys.stderr)
     return {mine[0]}, {mine[-1]}
+
+
+def add_realtime(parser: argparse.ArgumentParser) -> None:
+    """`--realtime`, for a machine that is not idle."""
+    parser.add_argument(
+        "--realtime",
+        action="store_true",
+        help="run server and client at real-time priority (SCHED_FIFO, needs CAP_SYS_NICE): other programs cannot "
+        "interrupt them, though they still share the caches",
+    )
+
+
+def go_realtime() -> None:
+    """This process and all it starts from now on."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        raise SystemExit("--realtime needs root or CAP_SYS_NICE") from None
 
 
 @dataclass(frozen=True)

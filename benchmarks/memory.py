@@ -45,7 +45,10 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--events", type=int, default=2_000_000)
+    harness.add_realtime(parser)
     options = parser.parse_args()
+    if options.realtime:
+        harness.go_realtime()
     requests = -(-options.events // TOKENS)
     server_core, client_core = harness.cores()
     print(f"{harness.machine()}\n")

@@ -138,7 +138,10 @@ def main() -> int:
     parser.add_argument(
         "--rounds", type=int, default=5, help="requests per stream (default 5, at least 20 in all)"
     )
+    harness.add_realtime(parser)
     options = parser.parse_args()
+    if options.realtime:
+        harness.go_realtime()
     print(f"{harness.machine()}\n")
     header = [
         *(

@@ -1,14 +1,14 @@
 """The engine's CPU per event and per request, beside a reader that does nothing else.
 
     python benchmarks/ceiling/compare.py            # what the README quotes: about five minutes
-    python benchmarks/ceiling/compare.py --quick    # a tenth of it
+    python benchmarks/ceiling/compare.py --quick    # half a minute
 
 The simulated server has one core, the client another. CPU is user + system time of the whole client process,
 less that of a run of one request of the same kind, over the output events (or requests) of the run. Pairs
 alternate (bare, llmbench, bare, …), so that a busy neighbour meets both.
 
-`llmbench run` also makes its prompts: the second column takes off that of `--dry-run` with as many prompts,
-which leaves the engine alone: connecting, sending, reading, recording, summing up.
+`llmbench run` also makes its prompts, in Python, before it sends anything. The second column takes that off too
+(by `--dry-run` with as many prompts): connecting, sending, reading, recording and summing up are left.
 """
 
 from __future__ import annotations
@@ -97,8 +97,9 @@ class Bench:
         return Sample(usage.cpu_s, usage.wall_s, requests, events, usage.peak_rss_mb)
 
     def prompts_only(self, kind: Kind) -> float:
-        """CPU of starting and of making the prompts, without a request."""
-        return harness.measure(self.command(kind, "--dry-run"), self.core).cpu_s
+        """CPU of starting and of making the prompts, without a request; median of three."""
+        command = self.command(kind, "--dry-run")
+        return statistics.median(harness.measure(command, self.core).cpu_s for _ in range(3))
 
 
 def compare(bench: Bench, kind: Kind, pairs: int, per: str) -> str:
@@ -106,7 +107,7 @@ def compare(bench: Bench, kind: Kind, pairs: int, per: str) -> str:
     one = Kind(1, 1, kind.tokens)
     bare_base = statistics.median(bench.bare(one).cpu_s for _ in range(3))
     run_base = statistics.median(bench.llmbench(one).cpu_s for _ in range(3))
-    dry_base = statistics.median(bench.prompts_only(kind) for _ in range(3))
+    prompts = bench.prompts_only(kind) - bench.prompts_only(one)
 
     bare, run, engine, walls, memory = [], [], [], [], []
     for pair in range(pairs):
@@ -114,7 +115,7 @@ def compare(bench: Bench, kind: Kind, pairs: int, per: str) -> str:
         count = getattr(mine, per)
         bare.append((mine.cpu_s - bare_base) / count * 1e6)
         run.append((theirs.cpu_s - run_base) / count * 1e6)
-        engine.append((theirs.cpu_s - dry_base) / count * 1e6)
+        engine.append((theirs.cpu_s - run_base - prompts) / count * 1e6)
         walls.append((mine.wall_s, theirs.wall_s))
         memory.append(theirs.peak_rss_mb)
         print(
@@ -130,7 +131,7 @@ def compare(bench: Bench, kind: Kind, pairs: int, per: str) -> str:
         [
             f"{kind.streams} streams × {kind.tokens} tokens, {kind.requests} requests",
             f"less a one-request run, {unit}",
-            f"less the same without sending, {unit}",
+            f"and less making the prompts, {unit}",
             "peak memory",
         ],
         [
@@ -193,13 +194,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="two pairs of a tenth of the load")
+    parser.add_argument("--quick", action="store_true", help="two pairs, and a fraction of the load")
     parser.add_argument("--pairs", type=int, help="alternating pairs (default 5)")
     parser.add_argument("--requests", type=int, help="requests of the streaming part (default 15000)")
     parser.add_argument(
         "--only", nargs="+", choices=["events", "requests", "open"], default=["events", "requests", "open"]
     )
+    harness.add_realtime(parser)
     options = parser.parse_args()
+    if options.realtime:
+        harness.go_realtime()
     pairs = options.pairs or (2 if options.quick else 5)
     tenth = 10 if options.quick else 1
     server_core, client_core = harness.cores()
@@ -208,7 +212,7 @@ def main() -> int:
         directory = Path(scratch)
         if "events" in options.only:
             with harness.simulator(server_core, "--fixed", "--ttft-ms", "50", "--itl-ms", "10") as url:
-                kind = Kind(1000, options.requests or 15000 // tenth, 64)
+                kind = Kind(1000, options.requests or (5000 if options.quick else 15000), 64)
                 print(
                     compare(Bench(url, client_core, directory), kind, pairs, "events"), end="\n\n", flush=True
                 )
