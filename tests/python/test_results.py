@@ -83,9 +83,12 @@ ABSENT = (
     *("first_byte_ns", "first_token_ns", "first_answer_ns", "last_token_ns"),
     *("finish_reason", "prompt_tokens", "output_tokens", "token_source"),
 )
-FAILED = {
+FAILED: dict[str, Any] = {
     **dict.fromkeys(ABSENT),
-    **{"outcome": "http_5xx", "status": 500, "error": "=it broke <b>", "events": 0},
+    "outcome": "http_5xx",
+    "status": 500,
+    "error": "=it broke <b>",
+    "events": 0,
 }
 
 
