@@ -9,18 +9,27 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 REDACTED = "**********"
 
+# "token" alone may be a credential; in the vocabulary of language models it is a thing that is counted and timed.
+_COUNTED = (
+    r"[-_](?:ids?|counts?|num|source|gen|times?|timeout|latency|length|len|budget|limit|per|type"
+    r"|ms|ns|s)(?![a-z])"
+)
 _SECRET_NAME = re.compile(
-    r"authorization|cookie|api[-_]?key|subscription[-_]key|token$|^token|[-_]token[-_](?!ids)|secret|password|passwd|credential|signature"
+    r"authorization|cookie|api[-_]?key|subscription[-_]key|secret|password|passwd|credential|signature"
+    rf"|token$|^token(?!s|i[sz]|{_COUNTED})|[-_]token(?!{_COUNTED})[-_]"
     r"|private[-_]?key|access[-_]?key|^sig$|^key$|[-_]key$|session[-_]?id",
     re.IGNORECASE,
 )
-# Names of the OpenAI family that end in "token" or "key" and hold no secret.
-_PLAIN_NAMES = frozenset({"prompt_cache_key", "stop_token", "eos_token", "bos_token", "pad_token"})
+# Names that end in "token" or "key" and hold no secret.
+_PLAIN_NAME = re.compile(
+    r"prompt_cache_key|(stop|eos|bos|pad|unk|sep|cls|mask|first|last)_token|(max|min|\w+_per)_\w*token",
+    re.IGNORECASE,
+)
 
 
 def is_secret_name(name: str) -> bool:
     """Whether a header, body field or query parameter of this name may hold a secret."""
-    return name.lower() not in _PLAIN_NAMES and _SECRET_NAME.search(name) is not None
+    return _PLAIN_NAME.fullmatch(name) is None and _SECRET_NAME.search(name) is not None
 
 
 def redact(value: Any, name: str = "") -> Any:
