@@ -134,24 +134,18 @@ class Plots:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        try:
-            module = importlib.import_module(f"llmbench.plots.{name}")
-            figure = getattr(module, name)
-        except (ImportError, AttributeError) as error:
-            if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("llmbench"):
-                raise
-            raise AttributeError(f"there is no figure {name!r}: {', '.join(self.__dir__())}") from None
+        if name not in self.__dir__():
+            raise AttributeError(
+                f"there is no figure {name!r} of a single result, but {', '.join(self.__dir__())}; "
+                "llmbench.plots.throughput_latency and its like draw sweeps"
+            )
+        figure = getattr(importlib.import_module(f"llmbench.plots.{name}"), name)
         return lambda *args, **kwargs: figure(self._result, *args, **kwargs)
 
     def __dir__(self) -> list[str]:
-        import pkgutil
+        from llmbench.plots import RESULT_FIGURES
 
-        from llmbench import plots
-
-        found = [
-            module.name for module in pkgutil.iter_modules(plots.__path__) if not module.name.startswith("_")
-        ]
-        return sorted(found)
+        return sorted(RESULT_FIGURES)
 
 
 class Result:
