@@ -76,17 +76,6 @@ const char* ReasonPhrase(int status) {
   }
 }
 
-bool Names(const std::string& list, std::string_view wanted) {
-  std::string_view rest = list;
-  while (!rest.empty()) {
-    const size_t comma = rest.find(',');
-    if (rest.substr(0, comma) == wanted) return true;
-    if (comma == std::string_view::npos) break;
-    rest.remove_prefix(comma + 1);
-  }
-  return false;
-}
-
 uint64_t Hash(std::string_view text) {
   uint64_t hash = 14695981039346656037u;
   for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
@@ -144,10 +133,10 @@ AnswerWriter::AnswerWriter(const Options& options, std::string served_model)
   }
   if (options_.line_ending == LineEnding::kCrLf) line_end_ = "\r\n";
   if (options_.line_ending == LineEnding::kCr) line_end_ = "\r";
-  comments_ = Names(options_.dress, "comments");
-  bom_ = Names(options_.dress, "bom");
-  ids_ = Names(options_.dress, "ids");
-  if (Names(options_.dress, "nospace")) data_ = "data:";
+  comments_ = ListContains(options_.dress, "comments");
+  bom_ = ListContains(options_.dress, "bom");
+  ids_ = ListContains(options_.dress, "ids");
+  if (ListContains(options_.dress, "nospace")) data_ = "data:";
 }
 
 void AnswerWriter::Begin(Answer* answer) {

@@ -35,8 +35,10 @@ class Reader {
 
   ApiError Read(simdjson::ondemand::document& document) {
     object root;
-    if (document.get_object().get(root) != simdjson::SUCCESS)
-      return BadRequest("The request body must be a JSON object.");
+    if (const auto error = document.get_object().get(root); error != simdjson::SUCCESS) {
+      return error == simdjson::INCORRECT_TYPE ? BadRequest("The request body must be a JSON object.")
+                                               : NotJson();
+    }
     for (auto field : root) {
       std::string_view key;
       value content;
@@ -179,8 +181,9 @@ class Reader {
   bool ReadTextPrompt(value& content) {
     std::string_view text;
     if (content.get_string().get(text) != simdjson::SUCCESS) return false;
-    request_->prompts.emplace_back();
-    AddText(text, &request_->prompts.back());
+    Prompt& prompt = request_->prompts.emplace_back();
+    AddText(text, &prompt);
+    if (prompt.tokens == 0) AddTemplate(1, &prompt);  // as a tokenizer that marks the beginning would
     return true;
   }
 

@@ -13,6 +13,8 @@
 namespace llmbench::sim {
 namespace {
 
+const std::vector<std::string> kDresses = {"comments", "bom", "ids", "nospace"};
+
 constexpr double kNoLimit = std::numeric_limits<double>::infinity();
 
 std::string NumberText(double value) {
@@ -309,7 +311,24 @@ absl::Status ParseRange(const std::string& text, std::pair<double, double>* rang
   return absl::OkStatus();
 }
 
+bool ListContains(const std::string& list, const std::string& wanted) {
+  for (size_t at = 0; at < list.size();) {
+    const size_t comma = std::min(list.find(',', at), list.size());
+    if (list.compare(at, comma - at, wanted) == 0) return true;
+    at = comma + 1;
+  }
+  return false;
+}
+
 absl::Status Validate(const Options& options) {
+  for (size_t at = 0; at < options.dress.size();) {
+    const size_t comma = std::min(options.dress.find(',', at), options.dress.size());
+    const std::string item = options.dress.substr(at, comma - at);
+    if (std::find(kDresses.begin(), kDresses.end(), item) == kDresses.end()) {
+      return Bad("dress", options.dress, "any of " + Listed(kDresses) + ", separated by commas");
+    }
+    at = comma + 1;
+  }
   if (options.port != 0 && options.port + options.replicas - 1 > 65535) {
     return absl::InvalidArgumentError("sim option 'port' is " + std::to_string(options.port) + " with " +
                                       std::to_string(options.replicas) +

@@ -136,6 +136,9 @@ absl::Status Validate(const Options& options);
 // "a, b, c": the name nearest to `wanted` by edit distance, empty when none is near.
 std::string NearestName(const std::string& wanted, const std::vector<std::string>& names);
 
+// Whether a list separated by commas has this item.
+bool ListContains(const std::string& list, const std::string& wanted);
+
 // The closed range "MIN:MAX", or "MAX" for 0:MAX, in milliseconds.
 absl::Status ParseRange(const std::string& text, std::pair<double, double>* range);
 
