@@ -134,6 +134,9 @@ def _entries(body: bytes) -> dict[str, dict[str, Any]] | None:
 
 def _key_message(endpoint: Endpoint, url: str, status: int) -> str:
     if endpoint.api_key is None:
+        given = [name for name, _ in endpoint.wire_headers() if secrecy.is_secret_name(name)]
+        if given:
+            return f"{url} answered {status}, the key was not accepted: check the header {given[0]}"
         return (
             f"{url} answered {status}, the server wants a key: "
             "set OPENAI_API_KEY, or name another variable with --api-key-env"

@@ -64,6 +64,7 @@ def test_an_unknown_model_gets_the_servers_list() -> None:
         ({}, "set OPENAI_API_KEY"),
         ({"api_key": "sk-hidden-1", "api_key_name": "MY_KEY"}, "check API key (env MY_KEY)"),
         ({"api_key": "sk-hidden-1"}, "check API key"),
+        ({"headers": {"X-Api-Key": "sk-hidden-1"}}, "check the header X-Api-Key"),
     ],
 )
 def test_a_key_is_wanted(status: int, options: dict[str, Any], told: str) -> None:

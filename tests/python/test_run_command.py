@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import resource
 import signal
 import subprocess
 import time
@@ -229,3 +230,19 @@ def test_a_closed_pipe_is_no_error(command: Command, server: ScriptedServer) -> 
     )
     assert done.returncode == 0
     assert done.stderr == ""
+
+
+def test_a_full_disk_ends_the_run_and_the_summary_is_shown(command: Command) -> None:
+    """A limit on file sizes stands in for the disk: the writer meets it in the middle of the run."""
+    with ScriptedServer(healthy, get=models("m")) as server:
+        done = run(
+            command,
+            server,
+            *("--num-prompts", "20000", "--max-concurrency", "8", "--random-output-len", "30"),
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)),
+        )
+        sent = len(server.requests)
+    assert done.returncode == 74, done.stderr
+    assert "--result-dir" in done.stderr
+    assert "completed" in done.stdout
+    assert sent < 20_000

@@ -1,0 +1,76 @@
+"""`llmbench doctor`: what is installed, what is missing, and what of this machine limits a measurement."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import resource
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from llmbench.cli import flags
+
+_NEEDED = ("numpy", "matplotlib", "rich", "pydantic", "ruamel.yaml")
+_OPTIONAL = {
+    "pandas": "Result.to_pandas() (llmbench[pandas])",
+    "tokenizers": "exact prompt lengths with --tokenizer (llmbench[tokenizers])",
+    "ipywidgets": "notebooks (llmbench[notebook])",
+}
+
+
+def main(argv: list[str]) -> int:
+    parser = flags.Parser(
+        prog="llmbench doctor", description="Says what is installed and missing. Sends nothing."
+    )
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    args = parser.parse_args(argv)
+    found = examine()
+    if args.json:
+        print(json.dumps(found, indent=1))
+    else:
+        for name, value in found["machine"].items():
+            print(f"{name:<18} {'unknown' if value is None else value}")
+        for name, version in found["packages"].items():
+            missing = "missing" + (
+                f", for {_OPTIONAL[name]}" if name in _OPTIONAL else ": pip install llmbench"
+            )
+            print(f"{name:<18} {version or missing}")
+        for line in found["advice"]:
+            print(f"note: {line}")
+    return 0 if all(found["packages"][name] for name in _NEEDED) else 2
+
+
+def examine() -> dict[str, Any]:
+    from llmbench import environment
+
+    machine = environment.collect()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    machine["open_files"] = f"{soft} (up to {hard})"
+    return {
+        "machine": machine,
+        "packages": {name: _version(name) for name in (*_NEEDED, *_OPTIONAL)},
+        "advice": list(_advice(machine, hard)),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _advice(machine: dict[str, Any], open_files: int) -> Iterator[str]:
+    if sys.platform != "linux":
+        yield "llmbench needs Linux"
+    if machine["cores_usable"] < 2:
+        yield "one processor core: the client's threads share it, and its timing suffers under load"
+    if machine["cgroup_cpus"] is not None and machine["cgroup_cpus"] < 1:
+        yield f"the cgroup allows {machine['cgroup_cpus']:g} of a core: the kernel will stop the client now and then"
+    if machine["governor"] not in (None, "performance"):
+        yield f"the frequency governor is {machine['governor']}: performance gives steadier times"
+    if machine["load_average"] > machine["cores_usable"] / 2:
+        yield f"the machine is busy (load {machine['load_average']}): measure on an idle one"
+    if 0 <= open_files < 4096:
+        yield f"at most {open_files} open files: no more than about {max(0, open_files - 128)} requests in flight"
