@@ -78,9 +78,8 @@ class SweepDisplay:
         self._print(line)
 
     def server_starting(self, settings: ServerSettings) -> None:
-        self._describe(f"TP {settings.tp_size}, {settings.num_replicas} repl.: starting server")
-        if not self._live:
-            self._print(f"starting the server: {settings.describe()}")
+        self._describe(f"TP {settings.tp_size}, {settings.num_replicas} repl.: starting")
+        self._print(f"starting the server: {settings.describe()}", style="bold")
 
     def point_starting(self, point: PlannedPoint) -> None:
         self._current = _short(point.combination)
@@ -124,6 +123,10 @@ class SweepDisplay:
         indent = " " * len(number)
         for at, line in enumerate(packed(summary_parts(result), self._width() - len(indent))):
             self._print((indent if at else number) + line)
+        cut = result.args.get("prompts_at_limit")
+        if isinstance(cut, int) and cut > 0:
+            limit = result.args.get("max_prompt_length")
+            self._print(f"{indent}{cut} prompt{'s' if cut > 1 else ''} cut to --max_prompt_length {limit}")
         self._print_verdict(result, indent)
 
     def finished(self, result: SweepResult) -> None:

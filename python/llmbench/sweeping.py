@@ -443,8 +443,8 @@ def measure_point(
     from llmbench import load, runner, workloads
 
     combination = point.combination
-    # Lengths are those of the sweep's seed at every point; the words are the point's own, so that none of its prompts
-    # is in the server's prefix cache.
+    # The measured lengths are the seed's at every point, for the warm-up takes the last prompts; the words are the
+    # point's own, so that none of its prompts is in the server's prefix cache.
     lengths = workloads.normal(
         combination.prompt_length,
         combination.gen_length,
@@ -513,7 +513,9 @@ def keep(
         args=spec.args()
         | {
             "num_requests": point.num_requests,
-            "prompts_at_limit": int((workload.prompt_tokens >= spec.max_prompt_length).sum()),
+            "prompts_at_limit": int(
+                (workload.prompt_tokens[: point.num_requests] >= spec.max_prompt_length).sum()
+            ),
             "server_args": list(server_args),
             "endpoint": endpoint.to_dict(),
         },

@@ -73,10 +73,10 @@ def server_processes() -> list[int]:
 
 
 def test_a_sweep_of_the_simulator() -> None:
-    code, shown = finished("--tp_size", "1", "2", "--num_clients", "1", "4", *SMALL)
+    code, shown = finished("--tp_size", "1", "2", "--num_replicas", "2", "--num_clients", "1", "4", *SMALL)
     assert code == 0, shown
     assert [path.name for path in results()] == [
-        f"meta-llama_Llama-2-7b-hf-tp{tp}-bs768-replicas1-prompt50-gen8-clients{clients}.json"
+        f"meta-llama_Llama-2-7b-hf-tp{tp}-bs768-replicas2-prompt50-gen8-clients{clients}.json"
         for tp in (1, 2)
         for clients in (1, 4)
     ]
@@ -92,9 +92,7 @@ def test_a_sweep_of_the_simulator() -> None:
         assert 5 <= result.mean_ttft_s * 1000 < 500
         assert result.mean_tpot_s is not None
         prompts_seen.add(tuple(sorted(result.prompt_tokens.tolist())))
-    assert (
-        len(prompts_seen) == 2
-    )  # lengths are the seed's: the same at both TP sizes, with or without four warm-ups
+    assert len(prompts_seen) == 1  # lengths are the seed's, the same at every point
     assert not server_processes()
     assert servers.records() == []
 
@@ -182,6 +180,15 @@ def test_a_server_left_running_is_measured_and_stopped() -> None:
     assert code == 1
     assert shown.count("connection refused") <= 2
     assert "Traceback" not in shown
+
+
+def test_prompts_cut_to_the_longest_are_counted() -> None:
+    code, shown = finished("--num_clients", "1", *SMALL, "--max_prompt_length", "50", "--warmup", "0")
+    assert code == 0, shown
+    result = read_json(results()[0])
+    cut = int((result.prompt_tokens >= 50).sum())
+    assert 0 < cut < 12
+    assert f"{cut} prompts cut to --max_prompt_length 50" in shown
 
 
 def test_sweep_in_python() -> None:
