@@ -96,7 +96,7 @@ def _add_own_target(made: flags.Parser) -> None:
     group.add_argument(
         "--model",
         metavar="NAME",
-        help="a well-known one brings its preset of lengths and TP sizes (default: the only one of a running server, "
+        help="a well-known one brings its preset of lengths and TP sizes (default: the first a running server lists, "
         "else meta-llama/Llama-2-7b-hf)",
     )
     group.add_argument(
@@ -127,9 +127,9 @@ def _add_server(made: flags.Parser) -> None:
     group.add_argument(
         "--server_args",
         type=_words,
-        default=(),
+        default=[],
         metavar="'ARGS'",
-        help="further arguments for the started server, such as '--gpu H100-SXM'",
+        help="further arguments for the started server, such as '--gpu H100'",
     )
     group.add_argument(
         "--server_timeout", type=flags.positive, default=600.0, metavar="S", help="for a server to get ready"
