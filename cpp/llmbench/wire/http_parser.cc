@@ -299,32 +299,26 @@ class HttpParser::Message {
   Step AdvanceBody(std::string_view& input, std::string_view& body) {
     while (!input.empty()) {
       error_code ec;
+      const std::string_view before = input;
       if (tail_.empty()) {
-        const std::string_view before = input;
         input.remove_prefix(parser->put({input.data(), input.size()}, ec));
         if (ec == http::error::need_more) {
           tail_.assign(input);
           input = {};
-          ec = {};
         }
-        if (ec) return Fail(WireError::kProtocol, ec.message(), before);
       } else {
         const size_t line = std::min(input.find('\n'), input.size() - 1) + 1;
         tail_.append(input.substr(0, line));
         input.remove_prefix(line);
-        if (tail_.back() == '\n') {
-          const size_t used = parser->put({tail_.data(), tail_.size()}, ec);
-          if (ec == http::error::need_more) {
-            tail_.erase(0, used);
-            ec = {};
-          } else if (ec) {
-            return Fail(WireError::kProtocol, ec.message(), tail_);
-          } else {
-            tail_.clear();
-          }
-        }
+        parser->put({tail_.data(), tail_.size()}, ec);
+        if (!ec) tail_.clear();
       }
-      if (tail_.size() > max_header_bytes_) return FailTooLarge(tail_);
+      if (ec && ec != http::error::need_more) {
+        return Fail(WireError::kProtocol, ec.message(), tail_.empty() ? before : std::string_view(tail_));
+      }
+      // Without body the bytes taken are a chunk's header or trailers.
+      const size_t framing = fields.body.empty() ? before.size() - input.size() : 0;
+      if (std::max(tail_.size(), framing) > max_header_bytes_) return FailTooLarge(before);
       if (!fields.body.empty()) {
         body = fields.body;
         fields.body = {};

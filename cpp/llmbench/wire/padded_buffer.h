@@ -11,7 +11,9 @@
 
 namespace llmbench::wire {
 
-// Grows by doubling and keeps its memory when cleared, except for what one exceptional event needed.
+// Grows by doubling and keeps its memory when cleared, except for what one exceptional event needed. A NUL
+// follows the bytes: simdjson looks at the first byte behind a document whose brackets do not match, and its
+// verdict must not depend on what was in the buffer before.
 class PaddedBuffer {
  public:
   // More than this is given back by Clear, so that one huge event does not stay with its connection.
@@ -26,10 +28,12 @@ class PaddedBuffer {
     if (bytes.empty()) return;
     if (size_ + bytes.size() > capacity_) Grow(size_ + bytes.size());
     std::memcpy(data_.get() + size_, bytes.data(), bytes.size());
-    size_ += bytes.size();
+    SetSize(size_ + bytes.size());
   }
   // `size` must not exceed size().
-  void Truncate(size_t size) { size_ = size; }
+  void Truncate(size_t size) {
+    if (size < size_) SetSize(size);
+  }
   void Clear() {
     size_ = 0;
     if (capacity_ > kKeep) {
@@ -39,6 +43,11 @@ class PaddedBuffer {
   }
 
  private:
+  void SetSize(size_t size) {
+    size_ = size;
+    data_[size] = '\0';
+  }
+
   void Grow(size_t needed) {
     const size_t capacity = std::max({needed, 2 * capacity_, size_t{1024}});
     std::unique_ptr<char[]> grown(new char[capacity + kPadding]());

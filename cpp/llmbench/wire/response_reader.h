@@ -1,8 +1,8 @@
 // One HTTP/1.1 response from its bytes: status, body framing, stream framing, decoding. Knows nothing of
 // sockets or clocks.
 //
-// Any slicing of the same bytes gives the same events and the same answer; only how much of the bytes the
-// text of a protocol error shows depends on it.
+// Any slicing of the same bytes gives the same events and the same answer; only which bytes the text of an
+// error quotes may depend on it.
 #pragma once
 
 #include <cstddef>
