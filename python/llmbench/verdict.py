@@ -322,7 +322,7 @@ def merging(facts: Facts) -> Finding:
     widths = facts.client.get("merged_width_ms") or {}
     share = merged / events * _share_above(widths, width) if merged else 0.0
     text = (
-        f"{share:.1%} of tokens were read together with others over more than {width:.2f} ms, "
+        f"up to {share:.1%} of tokens were read together with others over more than {width:.2f} ms, "
         f"limit {LIMITS.merged_share:.0%}: use more --workers"
     )
     return Finding(
