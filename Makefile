@@ -46,7 +46,9 @@ build: setup | build/ ## the extension module and the C++ tests
 
 .PHONY: demo
 demo: build ## a sweep over TP size, replicas and clients against the simulated server, with its figures
-	@tools/demo
+	python -m llmbench.run_benchmark --tp_size 1 2 --num_replicas 1 2 --num_clients 2 4 8 16 32 \
+	  --mean_prompt_length 256 --mean_max_new_tokens 32 --stream
+	python -m llmbench.plots.throughput_latency --backend sim
 
 .PHONY: test
 test: build ## all tests: C++ (ctest), then Python (pytest), integration tests included
