@@ -27,8 +27,8 @@ class LatencyHistogram {
   int64_t min() const { return count_ ? min_ : 0; }  // exact; 0 when empty
   int64_t max() const { return count_ ? max_ : 0; }  // exact; 0 when empty
   double mean() const;                               // exact; 0 when empty
-  // The smallest bucket's middle such that at least p of all values lie at or below it. p in [0, 1]; 0 when
-  // empty.
+  // The smallest bucket's middle such that at least p of all values lie at or below it. p in [0, 1].
+  // 0 when empty.
   int64_t Percentile(double p) const;
 
   // Bucket counts, for storing and merging elsewhere; index ↔ value by these two.

@@ -1,5 +1,4 @@
-// Numbers of a run while it is running, from histograms: for the progress display and for the client's
-// evidence.
+// Numbers of a run while it is running, from histograms: for the progress display and the client's evidence.
 #pragma once
 
 #include <array>

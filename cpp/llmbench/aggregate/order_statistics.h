@@ -34,8 +34,7 @@ inline double Interpolate(double a, double b, double fraction) {
   return fraction < 0.5 ? a + difference * fraction : b - difference * (1 - fraction);
 }
 
-// Reorders values so that values[r] is the r-th smallest for each r of `ranks` (ascending, each below
-// values.size()).
+// Reorders values so that values[r] is the r-th smallest for each r of `ranks`, which ascend.
 template <typename T>
 void SelectRanks(std::span<T> values, std::span<const size_t> ranks) {
   // Ascending, each selection works on what the ones before left above them.

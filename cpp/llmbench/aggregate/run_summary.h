@@ -11,8 +11,7 @@
 
 namespace llmbench {
 
-// One latency metric over ok requests (over gaps for icl, over tokens for itl). Milliseconds. NaN when n is
-// 0.
+// One latency metric over ok requests (gaps for icl, tokens for itl). Milliseconds. NaN when n is 0.
 struct Distribution {
   uint64_t n = 0;
   // std: population, as vLLM's (NumPy's default); NaN when a failure stands in as +∞.

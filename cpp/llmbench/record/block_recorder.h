@@ -1,11 +1,10 @@
-// The recorder that feeds a ResultWriter: blocks of rows through one queue, emptied blocks back through
+// The recorder that feeds a ResultWriter: blocks of rows through one queue, empty blocks back through
 // another.
 //
 // Neither side waits. When the writer is behind and the queue is full, full blocks wait in a list of the
-// recorder's own; when no emptied block has come back, a fresh one is taken from the kernel. Blocks the
-// recorder has no use for any more go back to the kernel, so memory is flat again once the writer has caught
-// up. Should the writer stand still for good (a hung file system), rows are dropped and counted beyond
-// kMaxBytes.
+// recorder's own; when no empty block has come back, a fresh one is taken from the kernel. Blocks there is no
+// use for go back to the kernel, so that memory is flat again once the writer has caught up. Should the
+// writer stand still for good (a hung file system), rows beyond kMaxBytes are dropped and counted.
 #pragma once
 
 #include <atomic>
@@ -38,8 +37,7 @@ class BlockRecorder final : public Recorder {
   // The writer's side. A block taken comes back through GiveBack.
   RowBlock* Take();
   void GiveBack(RowBlock* block);
-  // The same for blocks that never got into the queue. Only after the worker has ended (its thread was
-  // joined).
+  // The same for blocks that never got into the queue. Only after the worker's thread was joined.
   RowBlock* TakeRest();
 
   // Rows that were not kept for want of memory. Any thread.

@@ -24,8 +24,7 @@ void EventBlobWriter::Reset(int64_t origin_ns) {
 }
 
 void EventBlobWriter::Append(int64_t time_ns, uint32_t tokens, uint8_t flags) {
-  // A kernel stamp may lie a hair before the one it follows (the clock offset is re-read every second): never
-  // go back.
+  // A kernel stamp may lie a hair before the one it follows (the clock offset is re-read every second).
   const uint64_t delta = time_ns > previous_ns_ ? static_cast<uint64_t>(time_ns - previous_ns_) : 0;
   previous_ns_ += static_cast<int64_t>(delta);
 

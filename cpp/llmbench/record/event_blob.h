@@ -1,8 +1,8 @@
 // The times of one request's output-carrying events, packed into at most 8 bytes each.
 //
 // Per event: varint(Δ ns), varint(tokens << 3 | flags), both LEB128. The first Δ counts from the request's
-// sent_ns, each later one from the event before it; a Δ is never negative. tokens is 0 when the server did
-// not say.
+// sent_ns, each later one from the event before it; a Δ is never negative. tokens is 0 when the server
+// did not say how many.
 #pragma once
 
 #include <cstddef>
@@ -40,8 +40,7 @@ struct BlobEvent {
   uint8_t flags;
 };
 
-// Calls fn(BlobEvent) for each event. Returns false when the blob is torn: every whole event before the tear
-// was given.
+// Calls fn(BlobEvent) for each event. Returns false when the blob is torn, after every event before the tear.
 template <typename Fn>
 bool ForEachEvent(std::span<const uint8_t> blob, int64_t origin_ns, Fn&& fn) {
   size_t at = 0;
@@ -59,7 +58,7 @@ bool ForEachEvent(std::span<const uint8_t> blob, int64_t origin_ns, Fn&& fn) {
   while (at < blob.size()) {
     uint64_t delta, packed;
     if (!varint(delta) || !varint(packed)) return false;
-    time += static_cast<int64_t>(delta);
+    time = static_cast<int64_t>(static_cast<uint64_t>(time) + delta);  // a damaged Δ wraps around
     fn(BlobEvent{time, static_cast<uint32_t>(packed >> 3), static_cast<uint8_t>(packed & 7)});
   }
   return true;

@@ -1,5 +1,4 @@
-// How a request ended. This is the only list of failure names; docs/faults.md says what each one means to a
-// user.
+// How a request ended. This is the only list of failure names; docs/faults.md says what each means to a user.
 #pragma once
 
 #include <cstdint>

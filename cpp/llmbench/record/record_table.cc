@@ -4,9 +4,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <memory>
 #include <optional>
 #include <span>
+#include <system_error>
 #include <utility>
 
 #include "llmbench/base/return_if_error.h"
@@ -16,6 +20,8 @@
 
 namespace llmbench {
 namespace {
+
+namespace fs = std::filesystem;
 
 std::string_view TextOf(sqlite3_stmt* statement, int column) {
   const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement, column));
@@ -93,6 +99,33 @@ class Cursor {
   int code_ = SQLITE_OK;
 };
 
+// The file and what a killed writer left beside it, in a directory where there is room to put them together.
+class TemporaryCopy {
+ public:
+  explicit TemporaryCopy(const std::string& path) {
+    std::string directory = (fs::temp_directory_path(error_) / "llmbench-XXXXXX").string();
+    if (error_ || mkdtemp(directory.data()) == nullptr) return;
+    directory_ = directory;
+    for (const char* suffix : {"", "-wal", "-journal"}) {
+      std::error_code error;
+      fs::copy_file(path + suffix, this->path() + suffix, error);
+      if (error && error != std::errc::no_such_file_or_directory) error_ = error;
+    }
+  }
+  ~TemporaryCopy() {
+    if (!directory_.empty()) fs::remove_all(directory_, error_);
+  }
+  TemporaryCopy(const TemporaryCopy&) = delete;
+  TemporaryCopy& operator=(const TemporaryCopy&) = delete;
+
+  bool ok() const { return !directory_.empty() && !error_; }
+  std::string path() const { return directory_ + "/copy"; }
+
+ private:
+  std::string directory_;
+  std::error_code error_;
+};
+
 class TableLoader {
  public:
   TableLoader(const std::string& path, bool salvage) : path_(path), salvage_(salvage) {}
@@ -101,7 +134,7 @@ class TableLoader {
 
  private:
   absl::Status Open();
-  absl::Status TryOpen(int flags, bool exclusive, int& code);
+  absl::Status TryOpen(const std::string& path, int flags, int& code);
   absl::Status Reserve();
   absl::Status ReadRows();
   absl::Status ReadRow(sqlite3_stmt* statement);
@@ -113,6 +146,7 @@ class TableLoader {
 
   const std::string path_;
   const bool salvage_;
+  std::unique_ptr<TemporaryCopy> copy_;
   Database db_;
   RecordTable table_;
 };
@@ -131,24 +165,20 @@ absl::Status TableLoader::Open() {
     const std::string message = "There is no result file " + path_ + ": " + std::strerror(errno) + ".";
     return errno == ENOENT ? absl::NotFoundError(message) : absl::PermissionDeniedError(message);
   }
-  // A killed writer leaves a log beside the file. Reading the two together needs an index in shared memory
-  // beside them; where that cannot be had (a read-only directory) exclusive mode keeps the index in our own
-  // memory. An interrupted rollback journal, from a file system without WAL, has to be rolled back, which
-  // takes write access.
-  struct Attempt {
-    int flags;
-    bool exclusive;
-  };
-  constexpr Attempt kAttempts[] = {
-      {SQLITE_OPEN_READONLY, false}, {SQLITE_OPEN_READONLY, true}, {SQLITE_OPEN_READWRITE, false}};
   int code = SQLITE_OK;
-  absl::Status result;
-  for (const Attempt& attempt : kAttempts) {
-    result = TryOpen(attempt.flags, attempt.exclusive, code);
+  absl::Status opened = TryOpen(path_, SQLITE_OPEN_READONLY, code);
+  auto refused = [&code] {
     const int primary = code & 0xff;
-    if (primary != SQLITE_CANTOPEN && primary != SQLITE_READONLY && primary != SQLITE_IOERR) break;
+    return primary == SQLITE_CANTOPEN || primary == SQLITE_READONLY || primary == SQLITE_IOERR;
+  };
+  // A journal left by a killed writer (on a file system without WAL) must be rolled back: that is a write.
+  if (refused()) opened = TryOpen(path_, SQLITE_OPEN_READWRITE, code);
+  // A log left by a killed writer is read through an index beside it, which a read-only directory refuses.
+  if (refused()) {
+    copy_ = std::make_unique<TemporaryCopy>(path_);
+    if (copy_->ok()) opened = TryOpen(copy_->path(), SQLITE_OPEN_READWRITE, code);
   }
-  if (!result.ok()) return result;
+  LLMBENCH_RETURN_IF_ERROR(opened);
   constexpr char kTables[] =
       "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('request', 'event')";
   if (QueryInt(db_.get(), kTables, 0) != 2) return Damaged("it is a database of something else");
@@ -160,10 +190,9 @@ absl::Status TableLoader::Open() {
   return absl::OkStatus();
 }
 
-absl::Status TableLoader::TryOpen(int flags, bool exclusive, int& code) {
-  code = OpenDatabase(path_, flags, db_);
+absl::Status TableLoader::TryOpen(const std::string& path, int flags, int& code) {
+  code = OpenDatabase(path, flags, db_);
   if (code == SQLITE_OK) sqlite3_busy_timeout(db_.get(), 5000);
-  if (code == SQLITE_OK && exclusive) code = Execute(db_.get(), "PRAGMA locking_mode=EXCLUSIVE");
   // Otherwise SQLite refuses at once a file that is shorter than its header says.
   if (code == SQLITE_OK && salvage_) code = Execute(db_.get(), "PRAGMA writable_schema=ON");
   // One snapshot for all queries, also of a file that is still being written.
@@ -277,7 +306,7 @@ absl::Status TableLoader::ReadRow(sqlite3_stmt* statement) {
   r.bytes_out = row.Int(kColBytesOut);
   r.flags = static_cast<uint32_t>(row.Int(kColFlags));
   const std::string_view reason = row.Text(kColFinishReason);
-  std::memcpy(r.finish_reason, reason.data(), std::min(reason.size(), sizeof r.finish_reason));
+  reason.copy(r.finish_reason, sizeof r.finish_reason);
   if (const std::string_view error = row.Text(kColError); !error.empty()) {
     table_.errors.resize(table_.requests.size());
     table_.errors.back() = error;

@@ -2,8 +2,7 @@
 //
 // Rows go into blocks; a full block (or one that has been open for kHandOverNs) is handed to the writer
 // thread through a single-producer queue and an empty one taken back. When the writer falls behind, the
-// recorder takes fresh memory rather than wait. Data flows one way: nothing the writer does can hold a worker
-// up.
+// recorder takes fresh memory rather than wait: nothing the writer does can hold a worker up.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +31,7 @@ class Recorder {
   virtual void Append(const RequestRecord& record, std::span<const uint8_t> events, std::string_view error,
                       std::string_view text) = 0;
   virtual void AppendSample(ClientSample kind, int64_t value_ns) = 0;
-  // Hands over a block that has waited for kHandOverNs; called once a loop turn, and with `all` when the
-  // worker ends.
+  // Hands over a block that has waited for kHandOverNs. Called once a loop turn, with `all` at the end.
   virtual void HandOver(int64_t now_ns, bool all = false) = 0;
 };
 

@@ -1,4 +1,4 @@
-// One row per request: the fixed layout that goes from a worker to the result file and comes back as a NumPy
+// One row per request: the fixed layout that goes from a worker to the result file and comes back as an
 // array.
 #pragma once
 
@@ -21,8 +21,7 @@ enum class Phase : uint8_t { kWarmup = 0, kMeasure = 1, kDrain = 2 };
 // Where output_tokens comes from, in order of trust.
 enum class TokenSource : uint8_t { kNone = 0, kUsage = 1, kTokenIds = 2, kTokenizer = 3, kEvents = 4 };
 
-// The texts of the request table's columns: warmup, measure, drain; usage, token_ids, tokenizer, events
-// (none: "").
+// Texts of the request table's columns: warmup, measure, drain; usage, token_ids, tokenizer, events, or "".
 std::string_view PhaseName(Phase phase);
 std::string_view TokenSourceName(TokenSource source);
 
@@ -41,8 +40,8 @@ enum RecordFlag : uint32_t {
 };
 
 // Times are nanoseconds since the run's start (its t0 on CLOCK_MONOTONIC), kNoTime when absent; warm-up
-// requests and connects made beforehand are negative. Durations (dns, connect, tls) are nanoseconds, 0 on a
-// reused connection.
+// requests and connects made beforehand are negative. Durations (dns, connect, tls) are nanoseconds too, and
+// 0 on a reused connection.
 struct RequestRecord {
   int64_t id = 0;  // schedule index; warm-up requests count down from -1
   int64_t scheduled_ns = kNoTime;

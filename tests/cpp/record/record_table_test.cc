@@ -102,8 +102,7 @@ TEST(RecordTable, ATruncatedFileIsAnErrorUnlessSalvageIsAskedFor) {
     EXPECT_FALSE(RecordTable::Load(path).ok()) << share;
     const auto table = RecordTable::Load(path, true);
     ASSERT_TRUE(table.ok()) << table.status();
-    EXPECT_NE(table->damage.find("are missing: "), std::string::npos)
-        << table->damage;
+    EXPECT_NE(table->damage.find("are missing: "), std::string::npos) << table->damage;
     EXPECT_EQ(table->event_offsets.size(), table->requests.size() + 1);
     EXPECT_LE(table->requests.size(), saved_before);
     saved_before = table->requests.size();
