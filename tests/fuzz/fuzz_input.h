@@ -23,6 +23,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 namespace llmbench::wire {
 
+// A chunk's header or trailers that are malformed and too large as well fail for what is seen first, which
+// the slicing decides: the two count as one.
+inline WireError Kind(WireError error) {
+  return error == WireError::kHeaderTooLarge ? WireError::kProtocol : error;
+}
+
 // A copy of some bytes in memory of its own, with the padding a decoder may read and nothing behind that.
 class PaddedCopy {
  public:

@@ -109,6 +109,7 @@ class Walk {
   bool choices_null = false;
   bool finished = false;  // a finish reason came
   bool lone_surrogate = false;
+  bool several = false;  // a choice other than the first
   size_t choices = 0;
   EventKind kind = EventKind::kNone;
   int32_t token_ids = -1;
@@ -176,6 +177,9 @@ class Walk {
           return kChat ? Message(value, "message") : SUCCESS;
         case 'f':
           return Is(key, "finish_reason") ? FinishReason(value) : SUCCESS;
+        case 'i':
+          if (Is(key, "index")) several |= value.raw_json_token()[0] != '0';
+          return SUCCESS;
         default:
           return SUCCESS;
       }
@@ -370,6 +374,7 @@ class OpenAiDecoder final : public StreamDecoder {
       return {};
     }
     Keep(walk, answer);
+    if (walk.several) continuous_ = false;  // some servers then count each choice by itself
     StreamEvent event{walk.kind, 0};
     if (walk.token_ids > 0) {
       event.tokens = static_cast<uint32_t>(walk.token_ids);

@@ -272,6 +272,11 @@ TEST(OpenAiDecoderTest, TokensPerEvent) {
       {"usage missing once", {Text("a", 1), Text("b"), Text("c", 3)}, "answer:1 answer answer", 3},
       {"usage going back", {Text("a", 3), Text("b", 2), Text("c", 4)}, "answer:3 answer answer:2", 4},
       {"only the end has usage, nothing visible", {Text(""), last_usage}, "none none", 9},
+      {"several choices, each counted by itself",
+       {Text("a", 1), Text("b", 1, R"(,"index":1)"), Text("c", 2), Text("d", 5, R"(,"index":1)"),
+        Text("e", 3)},
+       "answer:1 answer answer answer answer",
+       3},
       {"ids win over usage", {Text("a", 5, R"(,"token_ids":[1,2])"), Text("b", 6)}, "answer:2 answer:1", 6},
   };
   for (const auto& row : rows) {
