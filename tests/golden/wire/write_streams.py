@@ -51,14 +51,34 @@ def with_length(header: str, body: str) -> bytes:
 def vllm_chat(delta: dict[str, Any], finish: str | None = None, **more: Any) -> str:
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish, **more.pop("choice", {})}
     return event(
-        {"id": "chatcmpl-7", "object": "chat.completion.chunk", "created": 1763917200, "model": "tiny", "choices": [choice], **more}
+        {
+            "id": "chatcmpl-7",
+            "object": "chat.completion.chunk",
+            "created": 1763917200,
+            "model": "tiny",
+            "choices": [choice],
+            **more,
+        }
     )
 
 
 def vllm_text(text: str, finish: str | None = None, index: int = 0, **more: Any) -> str:
-    choice = {"index": index, "text": text, "logprobs": None, "finish_reason": finish, **more.pop("choice", {})}
+    choice = {
+        "index": index,
+        "text": text,
+        "logprobs": None,
+        "finish_reason": finish,
+        **more.pop("choice", {}),
+    }
     return event(
-        {"id": "cmpl-6", "object": "text_completion", "created": 1763917200, "model": "tiny", "choices": [choice], **more}
+        {
+            "id": "cmpl-6",
+            "object": "text_completion",
+            "created": 1763917200,
+            "model": "tiny",
+            "choices": [choice],
+            **more,
+        }
     )
 
 
@@ -68,7 +88,13 @@ def usage(prompt: int, completion: int, **details: Any) -> dict[str, Any]:
 
 
 def usage_only(prompt: int, completion: int, **details: Any) -> str:
-    head = {"id": "c-7", "object": "chat.completion.chunk", "created": 1763917200, "model": "tiny", "choices": []}
+    head = {
+        "id": "c-7",
+        "object": "chat.completion.chunk",
+        "created": 1763917200,
+        "model": "tiny",
+        "choices": [],
+    }
     return event({**head, **usage(prompt, completion, **details)})
 
 
@@ -78,9 +104,9 @@ ROLE = vllm_chat({"role": "assistant", "content": ""})
 streams: dict[str, tuple[bytes, dict[str, Any]]] = {}
 
 
-def add(name: str, data: bytes, format: str, events: list[dict[str, Any]], /, **expected: Any) -> None:
+def add(name: str, data: bytes, wire_format: str, events: list[dict[str, Any]], /, **expected: Any) -> None:
     assert name not in streams
-    streams[name] = (data, {"format": format, **expected, "events": events})
+    streams[name] = (data, {"format": wire_format, **expected, "events": events})
 
 
 # --- vLLM --------------------------------------------------------------------------------------------------------
@@ -100,7 +126,13 @@ add(
     ),
     "openai-chat",
     [ANSWER] * 3,
-    answer={"text": "Pressure melts ice.", "finish_reason": "length", "prompt_tokens": 14, "output_tokens": 3, "done": True},
+    answer={
+        "text": "Pressure melts ice.",
+        "finish_reason": "length",
+        "prompt_tokens": 14,
+        "output_tokens": 3,
+        "done": True,
+    },
 )
 add(
     "vllm_chat_continuous_usage",
@@ -119,7 +151,13 @@ add(
     ),
     "openai-chat",
     [counted("answer", 1), counted("answer", 3), counted("none", 1), counted("answer", 1)],
-    answer={"text": "One and two é", "finish_reason": "stop", "prompt_tokens": 9, "output_tokens": 7, "done": True},
+    answer={
+        "text": "One and two é",
+        "finish_reason": "stop",
+        "prompt_tokens": 9,
+        "output_tokens": 7,
+        "done": True,
+    },
 )
 add(
     "vllm_chat_reasoning",
@@ -133,7 +171,10 @@ add(
             vllm_chat({"content": " is."}),
             vllm_chat({}, "stop"),
             usage_only(
-                20, 6, prompt_tokens_details={"cached_tokens": 16}, completion_tokens_details={"reasoning_tokens": 3}
+                20,
+                6,
+                prompt_tokens_details={"cached_tokens": 16},
+                completion_tokens_details={"reasoning_tokens": 3},
             ),
             DONE,
         ],
@@ -173,9 +214,20 @@ add(
         [
             ROLE,
             vllm_chat(
-                {"tool_calls": [{"id": "t1", "type": "function", "index": 0, "function": {"name": "weather", "arguments": ""}}]}
+                {
+                    "tool_calls": [
+                        {
+                            "id": "t1",
+                            "type": "function",
+                            "index": 0,
+                            "function": {"name": "weather", "arguments": ""},
+                        }
+                    ]
+                }
             ),
-            vllm_chat({"content": None, "tool_calls": [{"index": 0, "function": {"arguments": '{"city": '}}]}),
+            vllm_chat(
+                {"content": None, "tool_calls": [{"index": 0, "function": {"arguments": '{"city": '}}]}
+            ),
             vllm_chat({"tool_calls": [{"index": 0, "function": {"arguments": '"Bonn"}'}}]}),
             vllm_chat({"tool_calls": [{"index": 0, "function": {"arguments": ""}}]}),
             vllm_chat({"tool_calls": []}, "tool_calls"),
@@ -185,7 +237,13 @@ add(
     ),
     "openai-chat",
     [TOOL] * 3,
-    answer={"text": "", "finish_reason": "tool_calls", "prompt_tokens": 90, "output_tokens": 17, "done": True},
+    answer={
+        "text": "",
+        "finish_reason": "tool_calls",
+        "prompt_tokens": 90,
+        "output_tokens": 17,
+        "done": True,
+    },
 )
 add(
     "vllm_completions_token_ids",
@@ -226,7 +284,16 @@ add(
         UVICORN,
         [
             vllm_text(" so"),
-            event({"error": {"message": "EngineCore died", "type": "InternalServerError", "param": None, "code": 500}}),
+            event(
+                {
+                    "error": {
+                        "message": "EngineCore died",
+                        "type": "InternalServerError",
+                        "param": None,
+                        "code": 500,
+                    }
+                }
+            ),
             DONE,
         ],
     ),
@@ -242,7 +309,18 @@ add(
     "vllm_flat_error",
     chunked(
         UVICORN,
-        [event({"object": "error", "message": "out of blocks", "type": "BadRequestError", "param": None, "code": 400}), DONE],
+        [
+            event(
+                {
+                    "object": "error",
+                    "message": "out of blocks",
+                    "type": "BadRequestError",
+                    "param": None,
+                    "code": 400,
+                }
+            ),
+            DONE,
+        ],
     ),
     "openai-chat",
     [],
@@ -263,7 +341,9 @@ add(
             vllm_chat({"content": " is"}),
             vllm_chat({}, "length"),
             # The last two events came in one chunk.
-            usage_only(11, 2, prompt_tokens_details={"cached_tokens": 0}).replace("}}\n", "}," + json.dumps(TIMINGS)[1:] + "\n")
+            usage_only(11, 2, prompt_tokens_details={"cached_tokens": 0}).replace(
+                "}}\n", "}," + json.dumps(TIMINGS)[1:] + "\n"
+            )
             + DONE,
         ],
     ),
@@ -283,14 +363,27 @@ add(
     chunked(
         LLAMA_CPP,
         [
-            event({"choices": [{"text": " flows", "index": 0, "logprobs": None, "finish_reason": None}], "created": 1}),
-            event({"choices": [{"text": "", "index": 0, "finish_reason": "length"}], **usage(4, 1), **TIMINGS}),
+            event(
+                {
+                    "choices": [{"text": " flows", "index": 0, "logprobs": None, "finish_reason": None}],
+                    "created": 1,
+                }
+            ),
+            event(
+                {"choices": [{"text": "", "index": 0, "finish_reason": "length"}], **usage(4, 1), **TIMINGS}
+            ),
             DONE,
         ],
     ),
     "openai-completions",
     [ANSWER],
-    answer={"text": " flows", "finish_reason": "length", "prompt_tokens": 4, "output_tokens": 1, "done": True},
+    answer={
+        "text": " flows",
+        "finish_reason": "length",
+        "prompt_tokens": 4,
+        "output_tokens": 1,
+        "done": True,
+    },
 )
 add(
     "llamacpp_2025_error_line",
@@ -320,7 +413,9 @@ add(
             event(
                 {
                     "object": "chat.completion.chunk",
-                    "choices": [{"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": finish}],
+                    "choices": [
+                        {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": finish}
+                    ],
                     "usage": count,
                 },
                 "data:",
@@ -363,7 +458,9 @@ add(
                     "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": FILTERED}],
                 }
             ),
-            vllm_chat({"content": "", "refusal": None, "role": "assistant"}, choice={"content_filter_results": {}}),
+            vllm_chat(
+                {"content": "", "refusal": None, "role": "assistant"}, choice={"content_filter_results": {}}
+            ),
             vllm_chat({"content": "Hi"}, choice={"content_filter_results": FILTERED}, obfuscation="p4d"),
             vllm_chat({}, "stop", choice={"content_filter_results": {}}),
             event({"choices": None, **usage(7, 1)}),
@@ -403,7 +500,9 @@ add(
         UVICORN,
         [
             vllm_chat({"role": "assistant"}),
-            vllm_chat({"content": "a"}) + vllm_chat({"content": "b"}) + vllm_chat({}, "length", **usage(2, 2)),
+            vllm_chat({"content": "a"})
+            + vllm_chat({"content": "b"})
+            + vllm_chat({}, "length", **usage(2, 2)),
         ],
     ),
     "openai-chat",
@@ -430,7 +529,9 @@ DRESSED = (
 )
 add(
     "sse_crlf_bom_comments",
-    with_length("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {length}\r\n\r\n", DRESSED),
+    with_length(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {length}\r\n\r\n", DRESSED
+    ),
     "openai-completions",
     [ANSWER],
     answer={"text": "a\u2028b\u0085c", "finish_reason": "stop", "done": True},
@@ -438,7 +539,9 @@ add(
 CR_ONLY = (vllm_text("x") + vllm_text("y", "stop") + DONE).replace("\n", "\r")
 add(
     "sse_cr_only",
-    with_length("HTTP/1.1 200 OK\r\ncontent-type:text/event-stream\r\ncontent-length:{length}\r\n\r\n", CR_ONLY),
+    with_length(
+        "HTTP/1.1 200 OK\r\ncontent-type:text/event-stream\r\ncontent-length:{length}\r\n\r\n", CR_ONLY
+    ),
     "openai-completions",
     [ANSWER] * 2,
     answer={"text": "xy", "finish_reason": "stop", "done": True},
@@ -529,7 +632,12 @@ add(
     + b"000;last\r\nX-Inference-Error: none of note\r\nX-Other: 1\r\n\r\n",
     "openai-completions",
     [ANSWER] * 2,
-    answer={"text": "xy", "finish_reason": "stop", "done": True, "error_text": "X-Inference-Error: none of note"},
+    answer={
+        "text": "xy",
+        "finish_reason": "stop",
+        "done": True,
+        "error_text": "X-Inference-Error: none of note",
+    },
 )
 add(
     "bytes_behind_the_answer",
@@ -547,10 +655,17 @@ add(
     chunked(
         UVICORN,
         [
-            event('{"choices":[{"text":"\\ud83d\\ude00\\u00e9\\n\\t\\"\\\\\\/\\u0000.","index":0}],"created":9007199254740993}'),
-            event('{"choices":[{"text":"😀\u0085","index":0,"x":1e-7,"finish_reason":null}],"choices_":[1,[2,{"a":[]}]]}'),
+            event(
+                '{"choices":[{"text":"\\ud83d\\ude00\\u00e9\\n\\t\\"\\\\\\/\\u0000.","index":0}],'
+                '"created":9007199254740993}'
+            ),
+            event(
+                '{"choices":[{"text":"😀\u0085","index":0,"x":1e-7,"finish_reason":null}],"choices_":[1,[2,{"a":[]}]]}'
+            ),
             event('{"choices":[{"text":"\\ud83d!","text_":"\\ude00","index":0}]}'),
-            event('{"choices":[{"text":"\\ude00\\ud83d","index":0,"finish_reason":"stop"}],"a":{"choices":null,"error":1}}'),
+            event(
+                '{"choices":[{"text":"\\ude00\\ud83d","index":0,"finish_reason":"stop"}],"a":{"choices":null,"error":1}}'
+            ),
             DONE,
         ],
     ),
@@ -598,12 +713,23 @@ add(
     "completions_document_chunked",
     chunked(
         UVICORN.replace("text/event-stream", "application/json"),
-        ["\n {", json.dumps({"choices": [{"text": "a b", "finish_reason": "length"}], **usage(1, 2)}, indent=1)[1:]],
+        [
+            "\n {",
+            json.dumps({"choices": [{"text": "a b", "finish_reason": "length"}], **usage(1, 2)}, indent=1)[
+                1:
+            ],
+        ],
     ),
     "openai-completions",
     [],
     streamed=False,
-    answer={"text": "a b", "finish_reason": "length", "prompt_tokens": 1, "output_tokens": 2, "not_streamed": True},
+    answer={
+        "text": "a b",
+        "finish_reason": "length",
+        "prompt_tokens": 1,
+        "output_tokens": 2,
+        "not_streamed": True,
+    },
 )
 add(
     "empty_document",
@@ -647,7 +773,8 @@ failed(
     "status_422",
     "422 Unprocessable Entity",
     "content-type: application/json\r\n",
-    '{"detail":[{"type":"missing","loc":["body","messages"],"msg":"Field required"},{"loc":["body","n",0],"msg":"bad"}]}',
+    '{"detail":[{"type":"missing","loc":["body","messages"],"msg":"Field required"},'
+    '{"loc":["body","n",0],"msg":"bad"}]}',
     "body.messages: Field required; body.n.0: bad",
 )
 failed(
@@ -687,7 +814,10 @@ add(
 )
 add(
     "html_with_200",
-    with_length("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {length}\r\n\r\n", "<!doctype html><p>Hello"),
+    with_length(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {length}\r\n\r\n",
+        "<!doctype html><p>Hello",
+    ),
     "openai-chat",
     [],
     answer={"error": "content_type"},
