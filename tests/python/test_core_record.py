@@ -111,6 +111,19 @@ def test_a_torn_blob_gives_the_events_before_the_tear(tmp_path: Path) -> None:
     assert _core.RecordTable.load(str(path)).event_times_ns.tolist() == [10, 300]
 
 
+def test_a_file_cut_short_is_an_error_unless_it_is_to_be_salvaged(tmp_path: Path) -> None:
+    rows = [{"id": i, "sent_ns": 0, "finish_reason": "stop" * 6} for i in range(2000)]
+    path = result_file.write(tmp_path / "a.llmbench", rows)
+    whole = _core.RecordTable.load(str(path), salvage=True)
+    assert (len(whole.requests), whole.damage) == (2000, "")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(_core.CoreError, match="malformed"):
+        _core.RecordTable.load(str(path))
+    saved = _core.RecordTable.load(str(path), salvage=True)
+    assert 0 < len(saved.requests) < 2000
+    assert "are missing" in saved.damage
+
+
 def test_what_is_not_utf8_is_replaced(tmp_path: Path) -> None:
     path = result_file.write(tmp_path / "a.llmbench", [{"id": 0, "outcome": "protocol"}])
     with sqlite3.connect(path) as db:

@@ -60,6 +60,27 @@ TEST(RecordTable, TornBlobsGiveWhatIsWhole) {
   EXPECT_EQ(table->event_offsets, (std::vector<int64_t>{0, 2, 3, 3, 3}));
 }
 
+// Where a file system has no WAL, a killed writer leaves half a transaction in the file and the way back in a
+// journal.
+TEST(RecordTable, AnInterruptedTransactionIsRolledBack) {
+  const TemporaryDirectory directory;
+  const std::string path = Result(directory, 2000);
+  const std::string killed = directory / "killed.llmbench";
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open(path.c_str(), &db), SQLITE_OK);
+  const char* half =
+      "PRAGMA cache_size=1; BEGIN; UPDATE request SET worker = 99; UPDATE event SET events = x'ffff'";
+  ASSERT_EQ(sqlite3_exec(db, half, nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(db);
+  for (const char* suffix : {"", "-journal"}) std::filesystem::copy_file(path + suffix, killed + suffix);
+  sqlite3_close(db);
+
+  auto table = RecordTable::Load(killed);
+  ASSERT_TRUE(table.ok()) << table.status();
+  ASSERT_EQ(table->requests.size(), 2000u);
+  EXPECT_EQ(table->event_times_ns.size(), 4000u);
+  for (const RequestRecord& r : table->requests) ASSERT_EQ(r.worker, 18);
+}
+
 TEST(RecordTable, AFalseCountAsksForNoMemory) {
   const TemporaryDirectory directory;
   const std::string path = Result(directory, 1);
