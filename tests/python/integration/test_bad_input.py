@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness import simulator
 from support.command import Command
 from support.scripted_server import (
     CLOSE,
@@ -207,6 +208,23 @@ def test_too_few_file_descriptors(command: Command, tmp_path: Path) -> None:
     assert "256" in done.stderr
     assert "ulimit" in done.stderr
     assert server.requests == []
+
+
+def test_file_descriptors_that_run_out(command: Command, tmp_path: Path) -> None:
+    """An open loop has no plan to compare with the limit: the class must say that it was this machine's fault, and
+    twenty thousand connections that cannot be opened must not hold up those that can."""
+    with simulator(None, "--fixed", "--ttft-ms", "4000", "--itl-ms", "10") as url:
+        done = command(
+            *("run", "--base-url", url, "--num-prompts", "20000", "--request-rate", "8000", "--no-progress"),
+            *("--random-input-len", "4", "--random-output-len", "1"),
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400)),
+            timeout=90,
+        )
+    assert done.returncode == 4, done.stderr
+    counts = dict(rows(tmp_path, "SELECT outcome, count(*) FROM request GROUP BY outcome"))
+    assert counts.keys() == {"ok", "client_limit"}
+    assert sum(counts.values()) == 20000
+    assert counts["ok"] > 200
 
 
 def test_results_that_cannot_be_written(command: Command, tmp_path: Path) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -26,22 +26,38 @@ def server() -> Iterator[LlamaCppServer]:
         python = install()
     except InstallError as error:
         pytest.skip(f"the llama.cpp server cannot be installed: {error}")
-    with LlamaCppServer(slots=4, context=512, threads=os.cpu_count() or 1, python=python) as running:
+    # One thread: several wait for each other by spinning, which costs more than it brings beside other tests.
+    with LlamaCppServer(slots=4, context=512, threads=1, python=python) as running:
         yield running
 
 
-@pytest.mark.integration
-def test_sweep(server: LlamaCppServer, tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Sweep:
+    directory: Path
+    counted: dict[str, float]
+    """By the server's own counters, during the sweep."""
+
+
+@pytest.fixture(scope="module")
+def sweep(server: LlamaCppServer, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """One sweep in a directory of its own, with results and figures where a user would find them."""
+    directory = tmp_path_factory.mktemp("llamacpp")
     before = server.metrics()
-    arguments = (
+    run_module(
+        directory,
+        "run_benchmark",
         *("--backend", "openai", "--openai_api_url", server.url, "--model", server.model, "--stream"),
         *("--num_clients", *map(str, CLIENTS), "--num_requests", str(REQUESTS)),
         *("--mean_prompt_length", "12", "--mean_max_new_tokens", "8", "--max_prompt_length", "32"),
-        *("--out_json_dir", str(tmp_path / "results")),
     )
+    after = server.metrics()
+    return Sweep(directory, {name: after[name] - before[name] for name in after if name in before})
+
+
+def run_module(directory: Path, module: str, *arguments: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "llmbench.run_benchmark", *arguments],
-        cwd=tmp_path,
+        [sys.executable, "-m", f"llmbench.{module}", *arguments],
+        cwd=directory,
         env=environment(),
         capture_output=True,
         text=True,
@@ -50,9 +66,11 @@ def test_sweep(server: LlamaCppServer, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    after = server.metrics()
 
-    files = sorted((tmp_path / "results_openai").glob("*.llmbench"))
+
+@pytest.mark.integration
+def test_counts_are_the_servers_own(sweep: Sweep) -> None:
+    files = sorted((sweep.directory / "results_openai").glob("*.llmbench"))
     assert len(files) == len(CLIENTS)
     prompt_tokens = cached_tokens = output_tokens = 0
     for file in files:
@@ -66,17 +84,16 @@ def test_sweep(server: LlamaCppServer, tmp_path: Path) -> None:
         prompt_tokens += int(requests["prompt_tokens"].sum())
         cached_tokens += int(requests["cached_tokens"].clip(min=0).sum())
         output_tokens += int(requests["output_tokens"].sum())
+    assert output_tokens == sweep.counted["llamacpp:tokens_predicted_total"]
+    assert prompt_tokens - cached_tokens == sweep.counted["llamacpp:prompt_tokens_total"]
 
-    def counted(name: str) -> int:
-        return round(after[f"llamacpp:{name}"] - before[f"llamacpp:{name}"])
 
-    assert output_tokens == counted("tokens_predicted_total")
-    assert prompt_tokens - cached_tokens == counted("prompt_tokens_total")
-
-    levels = {}
-    for file in sorted((tmp_path / "results_openai").glob("*.json")):
+@pytest.mark.integration
+def test_results_are_in_the_sweeps_own_format(sweep: Sweep) -> None:
+    levels = []
+    for file in (sweep.directory / "results_openai").glob("*.json"):
         saved = json.loads(file.read_text())
-        levels[saved["args"]["num_clients"]] = saved
+        levels.append(saved["args"]["num_clients"])
         assert len(saved["response_details"]) == REQUESTS
         for details in saved["response_details"]:
             assert len(details["token_gen_time"]) >= 1  # the first token, then the gaps
@@ -85,24 +102,9 @@ def test_sweep(server: LlamaCppServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_figure(tmp_path: Path, server: LlamaCppServer) -> None:
-    arguments = (
-        *("--backend", "openai", "--openai_api_url", server.url, "--model", server.model, "--stream"),
-        *("--num_clients", "1", "2", "4", "--num_requests", "4", "--warmup", "0"),
-        *("--mean_prompt_length", "8", "--mean_max_new_tokens", "4"),
-    )
-    for module, rest in (("run_benchmark", arguments), ("plots.throughput_latency", ())):
-        done = subprocess.run(
-            [sys.executable, "-m", f"llmbench.{module}", *rest],
-            cwd=tmp_path,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-    drawn = list((tmp_path / "plots" / "throughput_latency").iterdir())
+def test_figure(sweep: Sweep) -> None:
+    run_module(sweep.directory, "plots.throughput_latency")
+    drawn = list((sweep.directory / "plots" / "throughput_latency").iterdir())
     assert {figure.suffix for figure in drawn} == {".png", ".svg"}
     for figure in drawn:
         assert figure.stat().st_size > 5000, figure
