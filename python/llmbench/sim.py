@@ -41,7 +41,8 @@ class Server:
         options = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in options.items()}
         options.setdefault("port", 0)
         _check(options)
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed by stop)
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed with this object)
+        weakref.finalize(self, self._errors.close)
         reading, writing = os.pipe()
         try:
             self._process = subprocess.Popen(
