@@ -1,4 +1,4 @@
-if(LLMBENCH_SANITIZE)
+if(LLMBENCH_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # Instrumentation hides from GCC what is initialised, in Boost's optional for one.
   add_compile_options(-Wno-maybe-uninitialized)
 endif()

@@ -3,6 +3,7 @@
 #include <linux/errqueue.h>
 #include <linux/net_tstamp.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -41,7 +42,8 @@ ReadResult PlainConnection::Read(char* buffer, size_t capacity, const KernelCloc
   message.msg_controllen = sizeof control;
   ptrdiff_t got;
   do {
-    got = recvmsg(fd_, &message, MSG_DONTWAIT);
+    // Not by the library's function: it is a cancellation point and pays for it at every call.
+    got = syscall(SYS_recvmsg, fd_, &message, MSG_DONTWAIT);
   } while (got < 0 && errno == EINTR);
 
   ReadResult result;

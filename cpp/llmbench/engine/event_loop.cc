@@ -1,12 +1,13 @@
 #include "llmbench/engine/event_loop.h"
 
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <limits>
 #include <string>
 
 #include "llmbench/base/clock.h"
@@ -14,13 +15,7 @@
 namespace llmbench {
 namespace {
 
-// By number: glibc has had a wrapper since 2.35 only, and the wheel is to run on older ones.
-#ifndef SYS_epoll_pwait2
-#define SYS_epoll_pwait2 441
-#endif
-int EpollPwait2(int epoll, epoll_event* events, int size, const timespec* timeout) {
-  return static_cast<int>(syscall(SYS_epoll_pwait2, epoll, events, size, timeout, nullptr, 0));
-}
+constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
 absl::Status Errno(const char* what) {
   const std::string message = std::string(what) + ": " + std::strerror(errno);
@@ -30,7 +25,10 @@ absl::Status Errno(const char* what) {
 
 }  // namespace
 
+EventLoop::EventLoop() : armed_ns_(kNever) {}
+
 EventLoop::~EventLoop() {
+  if (timer_ >= 0) close(timer_);
   if (wake_ >= 0) close(wake_);
   if (epoll_ >= 0) close(epoll_);
 }
@@ -41,6 +39,10 @@ absl::Status EventLoop::Open() {
   wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (wake_ < 0) return Errno("eventfd");
   events_.resize(64);
+  timer_ = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+  if (timer_ < 0) return Errno("timerfd_create");
+  // Edge-triggered: each expiry is told once and need not be read.
+  if (absl::Status status = Add(timer_, EPOLLIN | EPOLLET, kTimerTag); !status.ok()) return status;
   return Add(wake_, EPOLLIN, kWakeTag);
 }
 
@@ -60,22 +62,24 @@ void EventLoop::Remove(int fd) {
   if (epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr) == 0) --watched_;
 }
 
-std::span<const epoll_event> EventLoop::Wait(int64_t deadline_ns) {
+std::span<const epoll_event> EventLoop::Wait(int64_t now_ns, int64_t deadline_ns) {
   if (watched_ > events_.size()) events_.resize(watched_ * 2);
-  const int64_t wait_ns = std::max<int64_t>(0, deadline_ns - MonotonicNs());
-  int ready = -1;
-  if (nanoseconds_) {
-    const timespec timeout{.tv_sec = wait_ns / kNsPerSecond, .tv_nsec = wait_ns % kNsPerSecond};
-    ready = EpollPwait2(epoll_, events_.data(), static_cast<int>(events_.size()), &timeout);
-    if (ready < 0 && errno == ENOSYS) nanoseconds_ = false;  // Linux before 5.11, valgrind
+  int timeout = -1;
+  if (deadline_ns <= now_ns) {
+    timeout = 0;
+  } else if (deadline_ns < armed_ns_) {
+    const itimerspec when{
+        .it_interval = {},
+        .it_value = {.tv_sec = deadline_ns / kNsPerSecond, .tv_nsec = deadline_ns % kNsPerSecond}};
+    timerfd_settime(timer_, TFD_TIMER_ABSTIME, &when, nullptr);
+    armed_ns_ = deadline_ns;
   }
-  if (!nanoseconds_) {
-    // Rounded up: a late wake-up shows as client lag, an early one would spin.
-    const int timeout_ms = static_cast<int>((wait_ns + kNsPerMs - 1) / kNsPerMs);
-    ready = epoll_wait(epoll_, events_.data(), static_cast<int>(events_.size()), timeout_ms);
-  }
+  const int ready = epoll_wait(epoll_, events_.data(), static_cast<int>(events_.size()), timeout);
   for (int i = 0; i < ready; ++i) {
-    if (events_[i].data.u64 == kWakeTag) {
+    const Tag tag = events_[static_cast<size_t>(i)].data.u64;
+    if (tag == kTimerTag) {
+      armed_ns_ = kNever;
+    } else if (tag == kWakeTag) {
       uint64_t count;
       [[maybe_unused]] const auto got = read(wake_, &count, sizeof count);
     }

@@ -86,7 +86,12 @@ void Transfer::OnBytes(const char* data, size_t size, const ReadStamp& stamp, Re
   }
   if (!stamp.kernel) record_.flags |= kTurnStamped;
   record_.bytes_in += static_cast<int64_t>(size);
+  const bool had_interim = reader_->interim();
   const bool good = reader_->Feed(data, size, *this);
+  if (reader_->interim() && !had_interim) {
+    // The first byte is the final response's: of this read when its header is here, else of one to come.
+    record_.first_byte_ns = reader_->status() != 0 ? stamp_.time_ns : kNoTime;
+  }
   if (outputs_in_read_ == 1) begun_behind_last_ = reader_->event_begun();
   if (!good || reader_->complete()) Conclude(stamp_.time_ns);
 }

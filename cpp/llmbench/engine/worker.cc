@@ -23,6 +23,16 @@ constexpr int64_t kMaxSleepNs = 50 * kNsPerMs;  // stop flags and rows to hand o
 constexpr int64_t kStallNs = 50 * kNsPerMs;
 // While many streams are ready at once, due requests are looked for this often, in reads.
 constexpr size_t kReadsBetweenLaunches = 16;
+constexpr size_t kPrefetchAhead = 4;  // in events
+
+// Gathering (docs/adr/ says why): under many events a worker looks at its sockets this often, not at every
+// one's wake-up. What the kernel stamps stays exact; only the next request of a closed loop can leave so much
+// later.
+constexpr int64_t kGatherNs = 100 * kNsPerUs;
+constexpr int64_t kGatherWindowNs = 2 * kNsPerMs;  // the rate of events is judged over this long
+constexpr size_t kGatherEvents = 60;               // per window: 30 000 a second
+constexpr int64_t kGatherRequestNs =
+    200 * kGatherNs;  // closed loop: requests must last so long, half a percent
 constexpr int64_t kOpenLoopWarmupConcurrency = 16;
 constexpr uint32_t kWatched = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
@@ -33,6 +43,19 @@ constexpr EventLoop::Tag kConnectorBit = EventLoop::Tag{1} << 63;
 template <typename T>
 void Bump(std::atomic<T>& counter, T by) {  // single writer: no locked instruction needed
   counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+}
+
+void SleepUntil(int64_t deadline_ns, int64_t now_ns) {
+  if (deadline_ns <= now_ns) return;
+  const timespec when{.tv_sec = deadline_ns / kNsPerSecond, .tv_nsec = deadline_ns % kNsPerSecond};
+  clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &when, nullptr);
+}
+
+// Asks for the cache lines of the first `size` bytes.
+void PrefetchObject(const void* object, size_t size) {
+  for (size_t offset = 0; offset < size; offset += 64) {
+    __builtin_prefetch(static_cast<const char*>(object) + offset);
+  }
 }
 
 int64_t Share(int64_t total, int workers, int index) {
@@ -127,8 +150,8 @@ void Worker::Main() {
   report_.clock_steps = clock_.steps();
 }
 
-int64_t Worker::NextDeadline() const {
-  int64_t deadline = MonotonicNs() + kMaxSleepNs;
+int64_t Worker::NextDeadline(int64_t now_ns) const {
+  int64_t deadline = now_ns + kMaxSleepNs;
   deadline = std::min({deadline, connector_->deadline_ns(), next_sweep_ns_});
   if (stage_ == Stage::kLoading) {
     deadline = std::min({deadline, planned_ns_, load_end_ns_});
@@ -140,12 +163,14 @@ int64_t Worker::NextDeadline() const {
 }
 
 void Worker::Turn() {
-  const int64_t deadline_ns = NextDeadline();
-  if (const int64_t worked = MonotonicNs() - turn_ns_; worked > kStallNs) {
+  const int64_t now_ns = MonotonicNs();
+  const int64_t deadline_ns = NextDeadline(now_ns);
+  if (const int64_t worked = now_ns - turn_ns_; worked > kStallNs) {
     ++report_.stalls;
     report_.max_stall_ns = std::max(report_.max_stall_ns, worked);
   }
-  const auto events = loop_.Wait(deadline_ns);
+  if (gathering_) SleepUntil(std::min(turn_ns_ + kGatherNs, deadline_ns), now_ns);
+  const auto events = loop_.Wait(now_ns, deadline_ns);
   previous_turn_ns_ = turn_ns_;
   turn_ns_ = MonotonicNs();
   ++report_.turns;
@@ -153,20 +178,25 @@ void Worker::Turn() {
     ++report_.stalls;
     report_.max_stall_ns = std::max(report_.max_stall_ns, overslept);
   }
+  for (size_t i = 0; i < std::min(events.size(), kPrefetchAhead); ++i) PrefetchLink(events[i].data.u64);
+  JudgeGathering(events.size());
   clock_.MaybeRefresh(turn_ns_);
   Advance(turn_ns_);
   Launch(turn_ns_);
   size_t handled = 0;
   for (const epoll_event& event : events) {
+    if (handled + kPrefetchAhead < events.size()) PrefetchLink(events[handled + kPrefetchAhead].data.u64);
+    if (handled + 1 < events.size()) PrefetchBehindLink(events[handled + 1].data.u64);
     const EventLoop::Tag tag = event.data.u64;
-    if (tag == EventLoop::kWakeTag) continue;
+    ++handled;
+    if (tag >= EventLoop::kTimerTag) continue;  // the timer, or a wake-up
     if (tag & kConnectorBit) {
       connector_->OnSocket(static_cast<int>(tag & 0xffffffffu), event.events);
     } else {
       Link& link = *links_[tag & 0xffffffffu];
       if (link.tag() == tag && link.state != Link::State::kClosed) OnEvent(link, event.events);
     }
-    if (++handled % kReadsBetweenLaunches == 0 && planned_ns_ != kNever) Launch(MonotonicNs());
+    if (handled % kReadsBetweenLaunches == 0 && planned_ns_ != kNever) Launch(MonotonicNs());
   }
   connector_->OnTime(turn_ns_);
   while (connector_->has_opened()) {
@@ -176,6 +206,36 @@ void Worker::Turn() {
   if (turn_ns_ >= next_sweep_ns_) SweepTimeouts(turn_ns_);
   recorder_->HandOver(turn_ns_);
   if (in_flight_ == 0) Advance(turn_ns_);  // not a sleep later
+}
+
+void Worker::JudgeGathering(size_t events) {
+  window_events_ += events;
+  const int64_t elapsed = turn_ns_ - window_begin_ns_;
+  if (elapsed < kGatherWindowNs) return;
+  const bool busy = window_events_ * kGatherWindowNs >= kGatherEvents * static_cast<size_t>(elapsed);
+  // Before the first request has ended they are at least as long as the load is old.
+  const int64_t lasts_ns = request_ns_ > 0 ? request_ns_ : turn_ns_ - start_ns_;
+  const bool unhurried = !closed_loop() || lasts_ns >= kGatherRequestNs;
+  gathering_ = busy && unhurried && !window_unstamped_ && stage_ == Stage::kLoading;
+  window_begin_ns_ = turn_ns_;
+  window_events_ = 0;
+  window_unstamped_ = false;
+}
+
+// A thousand streams do not fit into the nearest cache. What an event will touch is fetched in steps: its
+// link some events before, what the link points to one event before, what that points to while the kernel
+// copies the bytes.
+void Worker::PrefetchLink(EventLoop::Tag tag) const {
+  if (tag & kConnectorBit) return;  // the timer's and the wake-up's tags have the bit as well
+  const Link* link = links_[tag & 0xffffffffu].get();
+  PrefetchObject(link, sizeof(Link) - sizeof(Link::tail));
+}
+
+void Worker::PrefetchBehindLink(EventLoop::Tag tag) const {
+  if (tag & kConnectorBit) return;
+  const Link& link = *links_[tag & 0xffffffffu];
+  __builtin_prefetch(link.connection.get());
+  link.transfer.PrefetchReader();
 }
 
 // ---- Stages ----
@@ -485,6 +545,7 @@ void Worker::OnEvent(Link& link, uint32_t events) {
   }
   // Once the peer has closed, no further edge comes: read to the end.
   const bool hung_up = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+  link.transfer.Prefetch();
   for (;;) {
     const ReadResult read = link.connection->Read(buffer_.data(), kReadBytes, clock_);
     ++report_.reads;
@@ -504,7 +565,11 @@ void Worker::OnEvent(Link& link, uint32_t events) {
         .time_ns = read.stamped ? std::min(read.time_ns, turn_ns_ + kNsPerSecond) : turn_ns_,
         .previous_turn_ns = previous_turn_ns_,
         .kernel = read.stamped};
-    if (read.stamped) recorder_->AppendSample(ClientSample::kReadLateness, turn_ns_ - read.time_ns);
+    if (read.stamped) {
+      recorder_->AppendSample(ClientSample::kReadLateness, turn_ns_ - read.time_ns);
+    } else {
+      window_unstamped_ = true;  // the turn is the only time there is: it must come soon
+    }
     transfer.OnBytes(buffer_.data(), read.size, stamp, *recorder_);
     Bump<int64_t>(live_.bytes_in, static_cast<int64_t>(read.size));
     if (const int32_t more = transfer.record().events - events_before; more > 0) {
@@ -553,6 +618,7 @@ void Worker::Complete(Link& link, bool reusable) {
   const PlannedRequest request = transfer.plan();
   --in_flight_;
   report_.in_flight_s += static_cast<double>(row.end_ns) / kNsPerSecond;
+  request_ns_ += (row.end_ns - row.sent_ns - request_ns_) / 16;
   Bump<int64_t>(live_.in_flight, -1);
   if (!transfer.has_output()) Bump<int64_t>(live_.waiting, -1);
   const bool retry = IsFailure(row.outcome) && request.attempts <= plan_->config.retries && sending();

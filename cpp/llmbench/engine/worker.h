@@ -80,12 +80,15 @@ class Worker {
 
   // Stages.
   void Turn();
+  void JudgeGathering(size_t events);
+  void PrefetchLink(EventLoop::Tag tag) const;
+  void PrefetchBehindLink(EventLoop::Tag tag) const;
   void Advance(int64_t now_ns);
   void BeginWarmup(int64_t now_ns);
   void BeginLoad(int64_t start_ns);
   void BeginDrain(int64_t now_ns, int64_t drain_ns);
   void CutEverything(int64_t now_ns);
-  int64_t NextDeadline() const;
+  int64_t NextDeadline(int64_t now_ns) const;
 
   // The plan.
   void Launch(int64_t now_ns);
@@ -138,6 +141,12 @@ class Worker {
   int64_t load_end_ns_;          // when sending ends; INT64_MAX without a duration
   int64_t drain_end_ns_;
   int64_t next_sweep_ns_;
+
+  bool gathering_ = false;
+  bool window_unstamped_ = false;  // a read of the window had no kernel time
+  size_t window_events_ = 0;
+  int64_t window_begin_ns_ = 0;
+  int64_t request_ns_ = 0;  // how long requests last, smoothed
 
   std::vector<std::unique_ptr<Link>> links_;
   std::vector<uint32_t> free_links_;

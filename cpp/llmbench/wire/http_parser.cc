@@ -67,12 +67,12 @@ size_t FindHeaderEnd(std::string_view s, size_t from) {
 
 // The header fields that matter here, and the body piece of the put() just made.
 struct Fields {
-  int status = 0;
-  int version = 0;
-  bool header_done = false;
-  std::string content_type, content_encoding, location, retry_after, retry_after_ms, date, error_trailer;
   std::string_view body;
   bool chunk_begun = false;  // a chunk's header was read, none of its bytes
+  bool header_done = false;
+  int status = 0;
+  int version = 0;
+  std::string content_type, content_encoding, location, retry_after, retry_after_ms, date, error_trailer;
 
   void Clear() {
     status = version = 0;
@@ -181,7 +181,7 @@ class HttpParser::Message {
     stage_ = Stage::kHeader;
     tail_.clear();
     header_bytes_ = 0;
-    header_done_ = false;
+    header_done_ = interim_ = false;
     error = WireError::kNone;
     error_text.clear();
   }
@@ -221,25 +221,44 @@ class HttpParser::Message {
     return Step::kError;
   }
 
+  // What every piece of a body touches: the first lines of this object.
+  void Prefetch() const {
+    for (size_t offset = 0; offset < sizeof(Message) - sizeof(Fields) + 64; offset += 64) {
+      __builtin_prefetch(reinterpret_cast<const char*>(this) + offset);
+    }
+  }
+
   bool Begun() const {
     if (stage_ != Stage::kBody) return false;
     if (fields.chunk_begun) return true;
+    if (tail_.size() == 2 && tail_[0] == '\r' && tail_[1] == '\n') return false;  // as a rule
     std::string_view tail = tail_;
     if (tail.starts_with("\r\n")) tail.remove_prefix(2);
     return !tail.empty() && tail != "\r" && tail[0] != '0';  // not what ends a chunk or the body
   }
 
+  bool Interim() const { return interim_; }
   bool HeaderDone() const { return header_done_; }
   bool Failed() const { return stage_ == Stage::kError; }
 
+ private:
+  enum class Stage : uint8_t { kHeader, kBody, kComplete, kError };
+
+  // In the order in which they matter to a piece of a body.
+  const size_t max_header_bytes_;
+  Stage stage_ = Stage::kHeader;
+  bool header_done_ = false;
+  bool interim_ = false;     // a 1xx header came
+  std::string tail_;         // of a header, of a chunk's header or of the trailers
+  size_t header_bytes_ = 0;  // of 1xx headers before this one
+
+ public:
   std::optional<Parser> parser;
   Fields fields;
   WireError error = WireError::kNone;
   std::string error_text;
 
  private:
-  enum class Stage : uint8_t { kHeader, kBody, kComplete, kError };
-
   Step Fail(WireError e, const std::string& what, std::string_view where) {
     stage_ = Stage::kError;
     error = e;
@@ -288,6 +307,7 @@ class HttpParser::Message {
         header_done_ = true;
         return Step::kHeader;
       }
+      interim_ = true;
       fields.Clear();
       parser.emplace(fields);
     }
@@ -332,18 +352,13 @@ class HttpParser::Message {
     }
     return Step::kNeedMore;
   }
-
-  const size_t max_header_bytes_;
-  Stage stage_ = Stage::kHeader;
-  std::string tail_;         // of a header, of a chunk's header or of the trailers
-  size_t header_bytes_ = 0;  // of 1xx headers before this one
-  bool header_done_ = false;
 };
 
 HttpParser::HttpParser(size_t max_header_bytes) : message_(std::make_unique<Message>(max_header_bytes)) {}
 HttpParser::~HttpParser() = default;
 
 void HttpParser::Reset() { message_->Reset(); }
+void HttpParser::Prefetch() const { message_->Prefetch(); }
 HttpParser::Step HttpParser::Advance(std::string_view& input, std::string_view& body) {
   return message_->Advance(input, body);
 }
@@ -351,6 +366,7 @@ HttpParser::Step HttpParser::Close() { return message_->Close(); }
 bool HttpParser::begun() const { return message_->Begun(); }
 
 int HttpParser::status() const { return message_->HeaderDone() ? message_->fields.status : 0; }
+bool HttpParser::interim() const { return message_->Interim(); }
 bool HttpParser::http10() const { return message_->HeaderDone() && message_->fields.version == 10; }
 bool HttpParser::keep_alive() const {
   return message_->HeaderDone() && !message_->Failed() && message_->parser->keep_alive();

@@ -32,6 +32,9 @@ class HttpParser {
   // Gets ready for the next response; keeps its memory.
   void Reset();
 
+  // Asks for the memory Advance will touch, ahead of time.
+  void Prefetch() const;
+
   // Takes bytes from the front of `input` until there is something to tell. `body` is a view into `input`, so
   // whatever may be read after the input may be read after it. Call again until kNeedMore, kComplete or
   // kError.
@@ -44,6 +47,7 @@ class HttpParser {
   bool begun() const;
 
   int status() const;       // 0 before kHeader
+  bool interim() const;     // a 1xx response came before the final one
   bool http10() const;      // false before kHeader
   bool keep_alive() const;  // what version and headers say; false before kHeader and after kError
 

@@ -44,6 +44,8 @@ class Http1ResponseReader final : public ResponseReader {
     any_bytes_ = complete_ = extra_ = had_event_ = had_output_ = false;
   }
 
+  void Prefetch() const override { http_.Prefetch(); }
+
   bool Feed(const char* data, size_t size, EventSink& sink) override {
     if (size == 0) return answer_.error == WireError::kNone;
     any_bytes_ = true;
@@ -114,6 +116,7 @@ class Http1ResponseReader final : public ResponseReader {
     return (content_ == Content::kEvents || content_ == Content::kUnknown) && (sse_.begun() || http_.begun());
   }
   bool any_bytes() const override { return any_bytes_; }
+  bool interim() const override { return http_.interim(); }
   int status() const override { return http_.status(); }
   bool keep_alive() const override { return complete_ && !extra_ && http_.keep_alive(); }
   bool http10() const override { return http_.http10(); }

@@ -180,7 +180,8 @@ TEST(Run, OpenLoopKeepsTheScheduleWhenTheCapHoldsRequestsBack) {
       waited += (row.record.flags & kSlotWaited) != 0;
     }
     EXPECT_GE(waited, 36);
-    EXPECT_LE(server.connections(), 2 + workers);
+    // A slot that moves to another worker needs a connection there.
+    EXPECT_LE(server.connections(), workers == 1 ? 2 : 8);
   }
 }
 

@@ -127,6 +127,15 @@ TEST_F(TransferTest, TurnStampsAreMarked) {
   EXPECT_EQ(Events()[0].flags & kEventKernelStamp, 0);
 }
 
+TEST_F(TransferTest, AnInterimResponseIsNotTheFirstByte) {
+  Read("HTTP/1.1 100 Continue\r\n\r\n", 2000);
+  EXPECT_EQ(transfer_.record().first_byte_ns, kNoTime);
+  Read(WholeStream({"a"}), 3000);
+  EXPECT_EQ(transfer_.record().first_byte_ns, 3000);
+  EXPECT_EQ(transfer_.record().first_token_ns, 3000);
+  EXPECT_EQ(Events()[0].time_ns, 3000);
+}
+
 TEST_F(TransferTest, NoTimeIsBeforeTheSend) {
   Read(WholeStream({"a"}), 900);  // the two clocks differ by a few nanoseconds
   EXPECT_EQ(transfer_.record().first_byte_ns, 1000);
