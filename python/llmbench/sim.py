@@ -34,12 +34,14 @@ _STOP_S = 5.0
 
 
 class Server:
-    """A running simulated server. Serves when the constructor returns; ends with `stop`, with the `with` block, with this
-    object or with this process, whichever is first."""
+    """A running simulated server.
+
+    It serves when the constructor returns, and ends with `stop`, with the `with` block, with this object or with this
+    process, whichever is first.
+    """
 
     def __init__(self, **options: Any) -> None:
-        options = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in options.items()}
-        options.setdefault("port", 0)
+        options = {"port": 0, **{name: _plain(value) for name, value in options.items()}}
         _check(options)
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed with this object)
         weakref.finalize(self, self._errors.close)
@@ -113,9 +115,13 @@ class Server:
                 if text:
                     return text.decode()
                 code = self._process.wait()
-                message = self.errors().removeprefix("llmbench sim: ") or f"llmbench sim ended with exit code {code}"
+                message = self.errors().removeprefix("llmbench sim: ") or f"it ended with exit code {code}"
                 raise ConfigError(message) if code == 2 else ServerUnreachableError(message)
         raise ServerUnreachableError(f"llmbench sim was not ready within {_START_S:g} s: {self.errors()}")
+
+
+def _plain(value: object) -> object:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _check(options: dict[str, Any]) -> None:

@@ -24,8 +24,8 @@ def parser() -> argparse.ArgumentParser:
     """The core's table of options as flags, and the few that concern this process."""
     result = Parser(
         prog="llmbench sim",
-        description="A simulated LLM server with the OpenAI API and vLLM's metrics: a continuous-batching model of well-known "
-        "models and GPUs, or, with --fixed, every token at its planned time.",
+        description="A simulated LLM server with the OpenAI API and vLLM's metrics: a continuous-batching "
+        "model of well-known models and GPUs, or, with --fixed, every token at its planned time.",
     )
     groups: dict[str, argparse._ArgumentGroup] = {}
     for option in _core.sim_options():
@@ -33,10 +33,20 @@ def parser() -> argparse.ArgumentParser:
         _add_flag(group, option)
     process = result.add_argument_group("this process")
     process.add_argument(
-        "--die-with-parent", "--exit-with-parent", action="store_true", help="end when the process that started it has ended"
+        "--die-with-parent",
+        "--exit-with-parent",
+        action="store_true",
+        help="end when the process that started it has ended",
     )
-    process.add_argument("--ready-fd", type=int, metavar="FD", help="descriptor that the ports and URLs are written to, as JSON")
-    process.add_argument("--port-file", type=Path, metavar="FILE", help="file that the ports are written to, one a line")
+    process.add_argument(
+        "--ready-fd",
+        type=int,
+        metavar="FD",
+        help="descriptor that the ports and URLs are written to, as JSON",
+    )
+    process.add_argument(
+        "--port-file", type=Path, metavar="FILE", help="file that the ports are written to, one a line"
+    )
     return result
 
 
@@ -70,7 +80,8 @@ def _add_flag(group: argparse._ArgumentGroup, option: dict[str, Any]) -> None:
     if option["kind"] == "bool":
         # None when not given, so that the core's own default and its rules decide.
         action = argparse.BooleanOptionalAction
-        group.add_argument(flag, action=action, default=None, help=f"{text} (default {'on' if default == 'true' else 'off'})")
+        state = "on" if default == "true" else "off"
+        group.add_argument(flag, action=action, default=None, help=f"{text} (default {state})")
         return
     if option["name"] == "port":
         default = str(DEFAULT_PORT)
@@ -87,7 +98,8 @@ def _start(options: dict[str, Any]) -> _core.SimServer:
         server = _core.SimServer(options)
         server.start()
     except _core.CoreError as error:
-        raise {"config": ConfigError, "results": ResultsError}.get(error.code, LlmbenchError)(str(error)) from None
+        kind = {"config": ConfigError, "results": ResultsError}.get(error.code, LlmbenchError)
+        raise kind(str(error)) from None
     return server
 
 
