@@ -81,6 +81,49 @@ class LoadCurve:
         return _swept(np.exp(corners[0]), np.exp(corners[1]))
 
 
+def fit_over_clients(clients: npt.ArrayLike, y: npt.ArrayLike, degree: int) -> tuple[Floats, Floats]:
+    """A line (clients, y) through what rises with the load and may fall to nothing, such as effective throughput.
+
+    It is a polynomial of at most the given degree in N or in log N, of a lower one where that goes up and down less
+    without missing the points more, and never below zero. Where throughput falls off a cliff no polynomial follows:
+    there, and through four levels of load or fewer, the line goes through the points by monotone cubics. Degree 0
+    joins them by straight lines.
+    """
+    load, values = np.asarray(clients, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    order = np.argsort(load, kind="stable")
+    load, values = load[order], values[order]
+    levels = len(np.unique(load))
+    if degree == 0 or levels == 1:
+        return load, values
+    along = np.geomspace(load[0], load[-1], _SAMPLES)
+    ups_and_downs = np.abs(np.diff(values)).sum()
+
+    def in_n(each: int) -> Curve:
+        polynomial = Polynomial.fit(load, values, each)
+        return lambda at: np.maximum(polynomial(at), 0.0)
+
+    def in_log_n(each: int) -> Curve:
+        polynomial = Polynomial.fit(np.log(load), values, each)
+        return lambda at: np.maximum(polynomial(np.log(at)), 0.0)
+
+    def badness(fit: Curve) -> float:
+        excess = max(0.0, float(np.abs(np.diff(fit(along))).sum() - ups_and_downs))
+        return float(np.sqrt(((fit(load) - values) ** 2).mean() + excess**2))
+
+    degrees = range(1, min(degree, levels - 2) + 1) if levels > 4 else ()
+    best = min((fit(each) for each in degrees for fit in (in_n, in_log_n)), key=badness, default=None)
+    if best is None or badness(best) > _CLIFF * values.max():
+        if levels < len(load):
+            return load, values
+        through = _monotone(np.log(load), values)
+        return along, through(np.log(along))
+    return along, best(along)
+
+
+# How far, of the highest point, a fit may be off (root mean square) before it is no fit.
+_CLIFF = 0.05
+
+
 # Ceilings, as shares above the highest point.
 _CEILINGS = (3.2, 1.6, 0.8, 0.4, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
 

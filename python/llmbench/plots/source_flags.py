@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmbench.cli.flags import Parser
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def sweep_parser(figure: str, description: str) -> Parser:
@@ -43,3 +48,13 @@ def directories(args: argparse.Namespace) -> list[Path]:
     from llmbench.combination import result_dirs
 
     return result_dirs(args.log_dir, backends=args.backend, data_dirs=args.data_dirs)
+
+
+def save_all(figures: Iterable[tuple[Axes, str]], out_dir: str) -> int:
+    """Writes each figure under its name as PNG and SVG and says so; returns the exit code."""
+    from llmbench.plots import style
+
+    for axes, stem in figures:
+        png, svg = style.save(axes, Path(out_dir), stem)
+        print(f"saved {png} and {svg.name}")
+    return 0

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
@@ -118,9 +120,9 @@ def colors_and_markers() -> Iterator[tuple[str, str]]:
 
 
 def title(axes: Axes, heading: str, detail: str = "") -> None:
-    """What the figure is about, in bold, and below it the settings, both at the left edge."""
+    """What the figure is about, in bold, and below it the settings, a line or two, both at the left edge."""
     heading = _shortened(heading, 64)
-    axes.set_title(heading, loc="left", pad=26 if detail else 10)
+    axes.set_title(heading, loc="left", pad=26 + 14 * detail.count("\n") if detail else 10)
     if detail:
         axes.annotate(
             detail,
@@ -168,8 +170,28 @@ def from_zero(axes: Axes, *, x: bool = True, y: bool = True) -> None:
         axes.set_ylim(0, axes.dataLim.ymax * 1.08)
 
 
-def number_points(axes: Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str]) -> None:
-    """A small text to the lower right of each point, left out where it would stand on the one before.
+def points(
+    axes: Axes,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    filled: npt.ArrayLike,
+    *,
+    color: str,
+    marker: str,
+) -> None:
+    """Markers at the points, hollow where `filled` is false."""
+    x, y, filled = np.asarray(x), np.asarray(y), np.asarray(filled, dtype=bool)
+    for chosen, face in ((filled, color), (~filled, "white")):
+        axes.plot(
+            x[chosen], y[chosen], linestyle="none", marker=marker, color=color, markerfacecolor=face, zorder=3
+        )
+
+
+def number_points(
+    axes: Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str], *, above: bool = False
+) -> None:
+    """A small text to the lower right of each point, or `above` it to the right; left out where it would stand on the
+    one before.
 
     The limits of the axes must stand already.
     """
@@ -180,9 +202,9 @@ def number_points(axes: Axes, x: Sequence[float], y: Sequence[float], texts: Seq
             label = axes.annotate(
                 text,
                 (at_x, at_y),
-                (6, -4),
+                (6, 3) if above else (6, -4),
                 textcoords="offset points",
-                va="top",
+                va="bottom" if above else "top",
                 color=FAINT,
                 fontsize=8.5,
                 zorder=4,

@@ -14,8 +14,7 @@ hollow points are measurements whose verdict is not VALID.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +23,16 @@ from matplotlib.patches import PathPatch
 
 from llmbench.plots import style
 from llmbench.plots.load_curve import LoadCurve
-from llmbench.plots.result_sets import ResultSet, Series, Source, load_result_sets, result_set, warn_on_stderr
+from llmbench.plots.result_sets import (
+    ResultSet,
+    Series,
+    Sources,
+    is_sound,
+    load_result_sets,
+    result_set,
+    verdict_note,
+    warn_on_stderr,
+)
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -36,7 +44,7 @@ DEFAULT_DEGREE = 3
 
 
 def throughput_latency(
-    results: Source | Iterable[Source] | Mapping[str, Source | Iterable[Source]],
+    results: Sources,
     ax: Axes | None = None,
     *,
     model_name: str | None = None,
@@ -69,14 +77,7 @@ def _draw(
             _number(axes, results.series[0])
         axes.set_xlabel("Throughput (queries/s)")
         axes.set_ylabel("Mean latency (s)")
-        setting = results.combination
-        replicas = f" · {setting.num_replicas} replicas" if setting.num_replicas > 1 else ""
-        style.title(
-            axes,
-            model_name or results.model,
-            f"Prompt: {setting.prompt_length} tokens · Generation: {setting.gen_length} tokens · "
-            f"TP: {setting.tp_size}{replicas}",
-        )
+        style.title(axes, model_name or results.model, results.detail())
         style.legend(axes, handles, [series.label for series in results.series])
         style.caption(axes, _caption(results))
     return axes
@@ -105,11 +106,8 @@ def _draw_series(axes: Axes, series: Series, color: str, marker: str) -> Artist:
         band = curve.band(clients[sure], [low for low, _ in boxes], [high for _, high in boxes])
         axes.add_patch(PathPatch(band, facecolor=color, alpha=0.16, linewidth=0, zorder=1.5))
 
-    valid = np.array([point.verdict in (None, "VALID") for point in series.points])
-    for chosen, face in ((shown & valid, color), (shown & ~valid, "white")):
-        axes.plot(
-            x[chosen], y[chosen], linestyle="none", marker=marker, color=color, markerfacecolor=face, zorder=3
-        )
+    sound = np.array([is_sound(point) for point in series.points])
+    style.points(axes, x[shown], y[shown], sound[shown], color=color, marker=marker)
     return Line2D([], [], color=color, marker=marker, linestyle=linestyle)
 
 
@@ -143,7 +141,7 @@ def _box(point: SweepPoint, x_max: float, y_max: float) -> tuple[tuple[float, fl
 
 
 def _caption(results: ResultSet) -> str:
-    points = [point for series in results.series for point in series.points]
+    points = results.points
     levels = sorted({point.combination.num_clients for point in points})
     if len(results.series) == 1:
         parts = ["Numbers at points: clients"]
@@ -151,22 +149,13 @@ def _caption(results: ResultSet) -> str:
         parts = [f"Points: {', '.join(map(str, levels))} clients"]
     if any(point.interval("mean_e2el_ms") for point in points):
         parts.append("shade: 95 % interval")
-    parts.append(_verdicts(points))
+    parts.append(verdict_note(points))
     return " · ".join(filter(None, parts))
-
-
-def _verdicts(points: Sequence[SweepPoint]) -> str:
-    verdicts = [point.verdict for point in points if point.verdict is not None]
-    bad = [verdict for verdict in verdicts if verdict != "VALID"]
-    if not bad:
-        return "all VALID" if verdicts else ""
-    names = ", ".join(f"{bad.count(name)} {name}" for name in dict.fromkeys(bad))
-    return f"{len(verdicts) - len(bad)} VALID, {names} (hollow)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m llmbench.plots.throughput_latency ARGV…`; returns the exit code, raises LlmbenchError."""
-    from llmbench.plots.source_flags import directories, sweep_parser
+    from llmbench.plots.source_flags import directories, save_all, sweep_parser
 
     parser = sweep_parser(
         "throughput_latency", "Latency against throughput, a figure per server and request setting."
@@ -176,11 +165,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--log", action="store_true", help="logarithmic latency axis")
     args = parser.parse_args(argv)
-    for results in load_result_sets(directories(args), warn_on_stderr):
-        axes = _draw(results, None, model_name=args.model_name, log=args.log, shown=False)
-        png, svg = style.save(axes, Path(args.out_dir), results.stem)
-        print(f"saved {png} and {svg.name}")
-    return 0
+    figures = (
+        (_draw(results, None, model_name=args.model_name, log=args.log, shown=False), results.stem)
+        for results in load_result_sets(directories(args), warn_on_stderr)
+    )
+    return save_all(figures, args.out_dir)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from llmbench.plots.load_curve import LoadCurve
+from llmbench.plots.load_curve import LoadCurve, fit_over_clients
 
 CLIENTS = np.array([1, 2, 4, 6, 8, 12, 16, 20, 24, 28, 32], dtype=float)
 
@@ -105,3 +105,38 @@ def test_interval_that_reaches_below_zero() -> None:
     band = LoadCurve([1, 2], [1.0, 2.0], [1.0, 1.0]).band([1, 2], [(1, -0.5), (2, 0.5)], [(1, 2), (2, 2)])
     assert np.isfinite(band.vertices).all()
     assert band.vertices.min() >= 0
+
+
+class TestFitOverClients:
+    @pytest.mark.parametrize(
+        "values",
+        [
+            pytest.param(CLIENTS * 0.5, id="rising"),
+            pytest.param(8 * CLIENTS / (4 + CLIENTS), id="levelling off"),
+            pytest.param(CLIENTS * np.clip(1.5 - CLIENTS / 20, 0, 1), id="rising and falling to nothing"),
+            pytest.param(np.where(CLIENTS <= 12, CLIENTS, 0), id="a cliff"),
+            pytest.param(np.zeros(11), id="nothing"),
+            pytest.param(np.where(CLIENTS == 8, 3.0, 0), id="a single peak"),
+        ],
+    )
+    def test_stays_close_and_within(self, values: npt.NDArray[np.float64]) -> None:
+        x, y = fit_over_clients(CLIENTS, values, 4)
+        assert (x[0], x[-1]) == (pytest.approx(1), pytest.approx(32))
+        assert y.min() >= 0
+        assert y.max() <= 1.15 * values.max() + 1e-12
+        assert np.interp(CLIENTS, x, y) == pytest.approx(values, abs=0.15 * values.max() + 1e-12)
+
+    @pytest.mark.parametrize("count", [1, 2, 3, 4])
+    def test_few_levels_are_met(self, count: int) -> None:
+        values = np.array([1.0, 3.0, 2.0, 0.0])[:count]
+        x, y = fit_over_clients(CLIENTS[:count], values, 4)
+        assert np.interp(CLIENTS[:count], x, y) == pytest.approx(values, abs=0.05)
+
+    def test_degree_0_joins_the_points_in_order(self) -> None:
+        x, y = fit_over_clients([4, 1, 2], [0, 1, 5], 0)
+        assert (list(x), list(y)) == ([1, 2, 4], [1, 5, 0])
+
+    @pytest.mark.parametrize("clients", [[4, 4, 4], [1, 1, 2, 2], [1, 1, 2, 4, 8, 16, 16, 32]])
+    def test_levels_measured_twice(self, clients: list[int]) -> None:
+        _, y = fit_over_clients(clients, np.sqrt(clients) + np.arange(len(clients)) % 2, 4)
+        assert np.isfinite(y).all()
