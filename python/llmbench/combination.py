@@ -422,6 +422,12 @@ class SweepPoint:
             return None
         return float(low), float(high)
 
+    def is_supported(self, key: str) -> bool:
+        """False where the file says that too few requests tell this percentile."""
+        intervals = self.llmbench.get("intervals")
+        entry = intervals.get(key) if isinstance(intervals, Mapping) else None
+        return not (isinstance(entry, Mapping) and entry.get("supported") is False)
+
     def summary_line(self) -> str:
         """The console line of one combination; what was not measured is left out rather than given as 0."""
         combination = self.combination
