@@ -84,6 +84,8 @@ struct PyRunConfig {
   int64_t abort_after_failures = 0;
   std::string result_path, run_json = "{}";
   bool save_text = false;
+  std::string model;
+  std::vector<std::string> secrets;
 
   ArrivalSpec Arrivals() const {
     ArrivalSpec spec;
@@ -139,6 +141,7 @@ struct PyRunConfig {
     config.retries = retries;
     config.abort_after_failures = abort_after_failures;
     config.save_text = save_text;
+    config.secrets = secrets;
     return config;
   }
 };
@@ -152,6 +155,8 @@ class PyRun {
     options.path = config.result_path;
     options.run_json = config.run_json;
     options.save_text = config.save_text;
+    options.endpoints = {core.endpoint.Url() + core.endpoint.path};
+    if (!config.model.empty()) options.models = {config.model};
     options.observer = &stats_;
     options.sampler = [this](int64_t) { return Sample(); };
     auto writer = ResultWriter::Create(std::move(options));
@@ -360,7 +365,9 @@ void BindEngine(py::module_& m) {
       .def_readwrite("abort_after_failures", &PyRunConfig::abort_after_failures)
       .def_readwrite("result_path", &PyRunConfig::result_path)
       .def_readwrite("run_json", &PyRunConfig::run_json)
-      .def_readwrite("save_text", &PyRunConfig::save_text);
+      .def_readwrite("save_text", &PyRunConfig::save_text)
+      .def_readwrite("model", &PyRunConfig::model)
+      .def_readwrite("secrets", &PyRunConfig::secrets);
 
   py::class_<PyRun>(m, "Run", "One measurement.")
       .def(py::init<const PyRunConfig&>(), py::arg("config"))

@@ -73,6 +73,8 @@ class RunConfig:
     result_path: str
     run_json: str
     save_text: bool
+    model: str  # stored beside each request
+    secrets: list[str]  # blanked where a server repeats them in an error
 
     def __init__(self) -> None: ...
 
@@ -100,7 +102,17 @@ class RecordTable:
     """All rows of a result."""
 
     @staticmethod
-    def load(path: str) -> RecordTable: ...
+    def load(path: str, salvage: bool = False) -> RecordTable:
+        """Reads a finished, running or killed result; with salvage also a damaged one, as far as it goes."""
+    @property
+    def damage(self) -> str:
+        """What salvage could not read, "" when everything was whole."""
+    @property
+    def endpoints(self) -> list[str]:
+        """Names behind the `endpoint` numbers of the rows."""
+    @property
+    def models(self) -> list[str]:
+        """Names behind the `model` numbers of the rows."""
     @property
     def requests(self) -> npt.NDArray[np.void]:
         """Read-only structured array, one row per request in schedule order; a view."""

@@ -235,6 +235,8 @@ class _Measurement:
         config.drain_s = float(options.drain)
         config.retries = options.retries
         config.save_text = options.save_text
+        config.model = self.server.model or ""
+        config.secrets = list(self.endpoint.secrets())
         if not load.open_loop:
             config.abort_after_failures = max(20, load.max_concurrency or 0)
         return config

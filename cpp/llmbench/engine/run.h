@@ -58,6 +58,8 @@ struct RunConfig {
   int retries = 0;
   int64_t abort_after_failures = 0;  // stop when the first this many requests have all failed; 0: never
   bool save_text = false;
+  // Blanked where a server repeats them in an error; such a text is stored.
+  std::vector<std::string> secrets;
 };
 
 // Live numbers, readable from any thread.

@@ -45,6 +45,16 @@ void Bump(std::atomic<T>& counter, T by) {  // single writer: no locked instruct
   counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
 }
 
+void Blank(const std::vector<std::string>& secrets, std::string& text) {
+  static constexpr std::string_view kBlank = "**********";  // as Python's redaction
+  for (const std::string& secret : secrets) {
+    if (secret.empty()) continue;
+    for (size_t at = 0; (at = text.find(secret, at)) != std::string::npos; at += kBlank.size()) {
+      text.replace(at, secret.size(), kBlank);
+    }
+  }
+}
+
 void SleepUntil(int64_t deadline_ns, int64_t now_ns) {
   if (deadline_ns <= now_ns) return;
   const timespec when{.tv_sec = deadline_ns / kNsPerSecond, .tv_nsec = deadline_ns % kNsPerSecond};
@@ -667,6 +677,7 @@ void Worker::CountEnd(const RequestRecord& row, const std::string& error) {
   Bump<int64_t>(live_.failed, 1);
   if (first_error_.empty())
     first_error_ = std::string(OutcomeName(row.outcome)) + (error.empty() ? "" : ": ") + error;
+  Blank(plan_->config.secrets, first_error_);
   const int64_t limit = plan_->config.abort_after_failures;
   if (limit > 0 && !plan_->any_ok.load(std::memory_order_relaxed) &&
       plan_->failures.fetch_add(1, std::memory_order_relaxed) + 1 >= limit) {
@@ -675,8 +686,9 @@ void Worker::CountEnd(const RequestRecord& row, const std::string& error) {
   }
 }
 
-void Worker::AppendRow(RequestRecord row, std::span<const uint8_t> events, const std::string& error,
+void Worker::AppendRow(RequestRecord row, std::span<const uint8_t> events, std::string error,
                        const std::string& text) {
+  Blank(plan_->config.secrets, error);
   if (start_ns_ == 0) {
     early_.push_back({row, {events.begin(), events.end()}, error, text});
     return;

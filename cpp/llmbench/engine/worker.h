@@ -106,7 +106,7 @@ class Worker {
   void OnPeerClosed(Link& link, const ReadResult& read);
   void Complete(Link& link, bool reusable);
   void FailUnsent(const PlannedRequest& request, Outcome outcome, const std::string& error, int64_t now_ns);
-  void AppendRow(RequestRecord row, std::span<const uint8_t> events, const std::string& error,
+  void AppendRow(RequestRecord row, std::span<const uint8_t> events, std::string error,
                  const std::string& text);
   void CountEnd(const RequestRecord& row, const std::string& error);
   void SweepTimeouts(int64_t now_ns);

@@ -384,6 +384,22 @@ TEST(Run, FaultsHaveTheirNames) {
   }
 }
 
+TEST(Run, SecretsThatAServerRepeatsAreBlanked) {
+  LoopbackServer server([](int fd, auto&) {
+    return LoopbackServer::Send(fd,
+                                "HTTP/1.1 401 No\r\nContent-Length: 41\r\n\r\n"
+                                "{\"error\":{\"message\":\"bad key sk-123456\"}}");
+  });
+  MemoryWriter writer;
+  RunConfig config = ClosedLoop(server.port(), 1, 1);
+  config.secrets = {"sk-123456", ""};
+  const RunReport report = Measure(config, writer);
+  EXPECT_EQ(writer.rows().at(0).error.find("sk-123456"), std::string::npos);
+  EXPECT_NE(writer.rows().at(0).error.find("bad key **********"), std::string::npos)
+      << writer.rows().at(0).error;
+  EXPECT_EQ(report.first_error.find("sk-123456"), std::string::npos);
+}
+
 TEST(Run, TimeoutsHaveTheirNames) {
   LoopbackServer* self = nullptr;
   struct Row {
