@@ -4,7 +4,6 @@
 #include <cctype>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
 #include <functional>
 #include <limits>
 
@@ -17,16 +16,10 @@ const std::vector<std::string> kDresses = {"comments", "bom", "ids", "nospace"};
 
 constexpr double kNoLimit = std::numeric_limits<double>::infinity();
 
+// The shortest text that reads back as the same number.
 std::string NumberText(double value) {
   char text[32];
-  std::snprintf(text, sizeof text, "%.17g", value);
-  double parsed = 0;
-  for (int digits = 1; digits < 17; ++digits) {
-    char shorter[32];
-    std::snprintf(shorter, sizeof shorter, "%.*g", digits, value);
-    if (std::sscanf(shorter, "%lf", &parsed) == 1 && parsed == value) return shorter;
-  }
-  return text;
+  return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
 }
 
 absl::Status Bad(const std::string& name, const std::string& value, const std::string& takes) {

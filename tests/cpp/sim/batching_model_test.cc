@@ -242,5 +242,61 @@ TEST(BatchingModelTest, TensorParallelismHelpsLessThanLinearly) {
   }
 }
 
+// The tables of docs/simulator.md, to their last digit and what another machine rounds differently.
+
+void ExpectFigure(double actual, double figure, double digit) { EXPECT_NEAR(actual, figure, 0.6 * digit); }
+
+TEST(BatchingModelTest, TheClosedLoopFiguresInTheDocumentationHold) {
+  const struct {
+    int clients;
+    double requests_per_s, output_tokens_per_s, ttft_ms, itl_ms;
+  } kRows[] = {{1, 1.09, 139, 22, 7.1},      {4, 4.01, 514, 64, 7.3},       {16, 12.48, 1597, 110, 9.2},
+               {64, 25.89, 3314, 196, 17.4}, {256, 36.34, 4651, 468, 50.9}, {512, 36.64, 4690, 6883, 52.6}};
+  for (const auto& row : kRows) {
+    SCOPED_TRACE(row.clients);
+    Point point = On("Llama-3.1-8B", "H100", 1);
+    const LoadResult result =
+        SimulatedLoad(&point.model, {512, 128}).Closed(row.clients, row.clients * 8 + 32);
+    ExpectFigure(result.requests_per_s, row.requests_per_s, 0.01);
+    ExpectFigure(result.output_tokens_per_s, row.output_tokens_per_s, 1);
+    ExpectFigure(result.mean_ttft_s * 1e3, row.ttft_ms, 1);
+    ExpectFigure(result.mean_itl_s * 1e3, row.itl_ms, 0.1);
+  }
+}
+
+TEST(BatchingModelTest, TheOpenLoopFiguresInTheDocumentationHold) {
+  const struct {
+    double offered, served, ttft_ms, last_ttft_ms, itl_ms;
+  } kRows[] = {{10, 9.97, 27, 29, 9.1},
+               {20, 19.87, 29, 28, 13.1},
+               {30, 29.62, 35, 39, 23.6},
+               {40, 36.33, 2545, 5629, 51.9},
+               {60, 36.63, 14466, 29763, 52.2}};
+  for (const auto& row : kRows) {
+    SCOPED_TRACE(row.offered);
+    Point point = On("Llama-3.1-8B", "H100", 1);
+    const LoadResult result = SimulatedLoad(&point.model, {512, 128}).Open(row.offered, 3000);
+    ExpectFigure(result.requests_per_s, row.served, 0.01);
+    ExpectFigure(result.mean_ttft_s * 1e3, row.ttft_ms, 1);
+    ExpectFigure(result.last_ttft_s * 1e3, row.last_ttft_ms, 1);
+    ExpectFigure(result.mean_itl_s * 1e3, row.itl_ms, 0.1);
+  }
+}
+
+TEST(BatchingModelTest, TheTensorParallelFiguresInTheDocumentationHold) {
+  const struct {
+    int gpus;
+    double one_client, many_clients;
+  } kRows[] = {{1, 0.43, 5.82}, {2, 0.77, 11.04}, {4, 1.19, 19.72}, {8, 1.54, 31.81}};
+  for (const auto& row : kRows) {
+    SCOPED_TRACE(row.gpus);
+    Point alone = On("Llama-2-13b", "A100-80G", row.gpus);
+    ExpectFigure(SimulatedLoad(&alone.model, {512, 128}).Closed(1, 40).requests_per_s, row.one_client, 0.01);
+    Point shared = On("Llama-2-13b", "A100-80G", row.gpus);
+    ExpectFigure(SimulatedLoad(&shared.model, {512, 128}).Closed(64, 544).requests_per_s, row.many_clients,
+                 0.01);
+  }
+}
+
 }  // namespace
 }  // namespace llmbench::sim

@@ -469,10 +469,10 @@ TEST(ServerTest, TheBatchingModelServesManyClientsAndCountsThem) {
   const std::string metrics = client.Get("/metrics").body;
   const std::string labels = "{engine=\"0\",model_name=\"meta-llama/Llama-3.1-8B-Instruct\"";
   for (const std::string& line : {"vllm:generation_tokens_total" + labels + "} 2400.0",
-                                 "vllm:prompt_tokens_total" + labels + "} 5120.0",
-                                 "vllm:request_success_total" + labels + ",finished_reason=\"length\"} 80.0",
-                                 "vllm:time_to_first_token_seconds_count" + labels + "} 80.0",
-                                 "vllm:num_requests_running" + labels + "} 0.0"}) {
+                                  "vllm:prompt_tokens_total" + labels + "} 5120.0",
+                                  "vllm:request_success_total" + labels + ",finished_reason=\"length\"} 80.0",
+                                  "vllm:time_to_first_token_seconds_count" + labels + "} 80.0",
+                                  "vllm:num_requests_running" + labels + "} 0.0"}) {
     EXPECT_NE(metrics.find(line), std::string::npos) << line << "\n" << metrics;
   }
 }
