@@ -8,24 +8,13 @@
 #include <memory>
 #include <string>
 
+#include "llmbench/engine/planned_request.h"
 #include "llmbench/record/event_blob.h"
 #include "llmbench/record/recorder.h"
 #include "llmbench/record/request_record.h"
 #include "llmbench/wire/response_reader.h"
 
 namespace llmbench {
-
-// A request that has its place in the plan and, under a limit, its slot. Times are CLOCK_MONOTONIC.
-struct PlannedRequest {
-  int64_t id = 0;
-  int64_t scheduled_ns = 0;
-  int64_t slot_ns = kNoTime;
-  int32_t workload = 0;
-  int32_t attempts = 0;  // writes so far
-  Phase phase = Phase::kMeasure;
-  bool slot_waited = false;
-  bool fresh = false;  // needs a connection nobody used before
-};
 
 // What one read brought.
 struct ReadStamp {

@@ -33,7 +33,6 @@ constexpr int64_t kGatherWindowNs = 2 * kNsPerMs;  // the rate of events is judg
 constexpr size_t kGatherEvents = 60;               // per window: 30 000 a second
 constexpr int64_t kGatherRequestNs =
     200 * kGatherNs;  // closed loop: requests must last so long, half a percent
-constexpr int64_t kOpenLoopWarmupConcurrency = 16;
 constexpr uint32_t kWatched = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
 // Tags: bit 63 marks libcurl's connecting sockets (low 32 bits: descriptor); otherwise generation and link
@@ -68,10 +67,6 @@ void PrefetchObject(const void* object, size_t size) {
   }
 }
 
-int64_t Share(int64_t total, int workers, int index) {
-  return total / workers + (index < total % workers ? 1 : 0);
-}
-
 }  // namespace
 
 void LoadPlan::WakeAll() const {
@@ -103,10 +98,9 @@ Worker::Worker(LoadPlan* plan, int index, Recorder* recorder)
       recorder_(recorder),
       scratch_(wire::MakeJsonScratch()),
       buffer_(kReadBytes + wire::kPadding),
-      load_end_ns_(kNever),
       drain_end_ns_(kNever),
       next_sweep_ns_(kNever),
-      planned_ns_(kNever) {}
+      share_(plan->config, plan->draw, index) {}
 
 Worker::~Worker() {
   links_.clear();  // TLS connections end before the multi they live in
@@ -164,8 +158,7 @@ int64_t Worker::NextDeadline(int64_t now_ns) const {
   int64_t deadline = now_ns + kMaxSleepNs;
   deadline = std::min({deadline, connector_->deadline_ns(), next_sweep_ns_});
   if (stage_ == Stage::kLoading) {
-    deadline = std::min({deadline, planned_ns_, load_end_ns_});
-    if (!slot_starts_.empty()) deadline = std::min(deadline, slot_starts_.front().first);
+    deadline = std::min({deadline, share_.next_due_ns(), share_.load_end_ns()});
   } else if (stage_ == Stage::kDraining) {
     deadline = std::min(deadline, drain_end_ns_);
   }
@@ -206,7 +199,7 @@ void Worker::Turn() {
       Link& link = *links_[tag & 0xffffffffu];
       if (link.tag() == tag && link.state != Link::State::kClosed) OnEvent(link, event.events);
     }
-    if (handled % kReadsBetweenLaunches == 0 && planned_ns_ != kNever) Launch(MonotonicNs());
+    if (handled % kReadsBetweenLaunches == 0 && share_.next_due_ns() != kNever) Launch(MonotonicNs());
   }
   connector_->OnTime(turn_ns_);
   while (connector_->has_opened()) {
@@ -265,7 +258,7 @@ void Worker::Advance(int64_t now_ns) {
       BeginWarmup(now_ns);
       [[fallthrough]];
     case Stage::kWarming:
-      if (warmups_ended_ < warmups_) return;
+      if (warmups_running_ > 0) return;
       stage_ = Stage::kReady;
       if (plan_->ready.fetch_add(1, std::memory_order_acq_rel) + 1 == workers_) {
         const int64_t start_ns = MonotonicNs();
@@ -281,12 +274,11 @@ void Worker::Advance(int64_t now_ns) {
       return;
     }
     case Stage::kLoading: {
-      if (now_ns >= load_end_ns_) {
+      if (now_ns >= share_.load_end_ns()) {
         BeginDrain(now_ns, plan_->config.drain_ns);
         return;
       }
-      const bool planned = closed_loop() ? HasMoreClosed() || !slot_starts_.empty() : planned_ns_ != kNever;
-      if (!planned && waiting_.empty() && unconnected_.empty() && in_flight_ == 0) stage_ = Stage::kOver;
+      if (share_.over() && waiting_.empty() && unconnected_.empty() && in_flight_ == 0) stage_ = Stage::kOver;
       return;
     }
     case Stage::kDraining:
@@ -300,36 +292,17 @@ void Worker::Advance(int64_t now_ns) {
 
 void Worker::BeginWarmup(int64_t now_ns) {
   stage_ = Stage::kWarming;
-  const RunConfig& config = plan_->config;
-  warmups_ = Share(config.warmup_requests, workers_, index_);
-  const int64_t limit = config.max_concurrency > 0 ? config.max_concurrency : kOpenLoopWarmupConcurrency;
-  const int64_t together = std::min(warmups_, std::max<int64_t>(1, Share(limit, workers_, index_)));
-  for (int64_t i = 0; i < together; ++i) StartClosed(-1, now_ns, now_ns);
+  for (int64_t slot = share_.warmup_concurrency(); slot > 0 && share_.warmups_left() > 0; --slot) {
+    ++warmups_running_;
+    Start(share_.TakeWarmup(now_ns));
+  }
 }
 
 void Worker::BeginLoad(int64_t start_ns) {
-  const RunConfig& config = plan_->config;
   stage_ = Stage::kLoading;
-  start_ns_ = start_ns;
-  measure_from_ns_ = start_ns + config.warmup_duration_ns;
-  if (config.duration_ns > 0) load_end_ns_ = measure_from_ns_ + config.duration_ns;
   live_.measuring.store(true, std::memory_order_relaxed);
-  for (EarlyRow& early : early_) AppendRow(early.row, early.events, early.error, early.text);
-  early_.clear();
-  early_.shrink_to_fit();
-
-  if (closed_loop()) {
-    quota_ = config.num_requests > 0 ? Share(config.num_requests, workers_, index_) : kNever;
-    const int64_t slots = config.max_concurrency;
-    for (int64_t id = index_; id < slots; id += workers_) {
-      slot_starts_.emplace_back(start_ns + ClosedLoopStart(config.arrivals, id, slots), id);
-    }
-    next_id_ = index_ + static_cast<int64_t>(slot_starts_.size()) * workers_;
-    std::sort(slot_starts_.begin(), slot_starts_.end());
-  } else {
-    arrivals_ = std::move(*MakeArrivalProcess(config.arrivals));
-    PlanNextArrival();
-  }
+  ReleaseEarlyRows(start_ns);
+  share_.BeginLoad(start_ns);
   Launch(turn_ns_);
 }
 
@@ -339,14 +312,11 @@ void Worker::BeginDrain(int64_t now_ns, int64_t drain_ns) {
     // Nothing was measured: the rows there are count from here.
     int64_t expected = 0;
     if (plan_->start_ns.compare_exchange_strong(expected, now_ns)) plan_->on_start(now_ns);
-    start_ns_ = measure_from_ns_ = plan_->start_ns.load(std::memory_order_acquire);
-    for (EarlyRow& early : early_) AppendRow(early.row, early.events, early.error, early.text);
-    early_.clear();
+    ReleaseEarlyRows(plan_->start_ns.load(std::memory_order_acquire));
   }
   stage_ = Stage::kDraining;
   drain_end_ns_ = now_ns + drain_ns;
-  planned_ns_ = kNever;
-  slot_starts_.clear();
+  share_.Abandon();
   // Planned but never sent: the run's time was over.
   for (auto* queue : {&waiting_, &unconnected_}) {
     for (const PlannedRequest& request : *queue) FailUnsent(request, Outcome::kCut, "", now_ns);
@@ -367,68 +337,13 @@ void Worker::CutEverything(int64_t now_ns) {
 
 // ---- The plan ----
 
-void Worker::PlanNextArrival() {
-  const RunConfig& config = plan_->config;
-  for (;;) {
-    const int64_t offset = arrivals_->NextOffset();
-    const int64_t id = plan_cursor_++;
-    if (offset == kNever) break;
-    if (offset < config.warmup_duration_ns) warmup_ids_ = id + 1;
-    if (config.num_requests > 0 && id >= warmup_ids_ + config.num_requests) break;
-    if (config.duration_ns > 0 && offset >= config.warmup_duration_ns + config.duration_ns) break;
-    if (id % workers_ != index_) continue;
-    next_id_ = id;
-    planned_ns_ = start_ns_ + offset;
-    return;
-  }
-  planned_ns_ = kNever;
-}
-
-bool Worker::HasMoreClosed() const { return quota_ > 0; }
-
-void Worker::StartClosed(int64_t id, int64_t scheduled_ns, int64_t now_ns) {
-  PlannedRequest request;
-  if (stage_ == Stage::kWarming) {
-    const int64_t number = index_ + warmups_started_++ * workers_;
-    request.id = -1 - number;
-    request.phase = Phase::kWarmup;
-    request.workload =
-        static_cast<int32_t>(plan_->draw.At(static_cast<uint64_t>(plan_->config.num_requests + number)));
-  } else {
-    request.id = id;
-    request.phase = now_ns < measure_from_ns_ ? Phase::kWarmup : Phase::kMeasure;
-    if (request.phase == Phase::kMeasure && quota_ != kNever) --quota_;
-    request.workload = static_cast<int32_t>(plan_->draw.At(static_cast<uint64_t>(id)));
-  }
-  request.scheduled_ns = scheduled_ns;
-  request.slot_ns = scheduled_ns;  // the slot's being free is what scheduled it
-  Start(request);
-}
-
 void Worker::Launch(int64_t now_ns) {
   if (stage_ != Stage::kLoading) return;
-  if (closed_loop()) {
-    while (!slot_starts_.empty() && slot_starts_.front().first <= now_ns) {
-      const auto [scheduled_ns, id] = slot_starts_.front();
-      slot_starts_.pop_front();
-      if (HasMoreClosed()) StartClosed(id, scheduled_ns, now_ns);
-    }
-    // Slots whose workers are done.
-    while (workers_ > 1 && HasMoreClosed() && plan_->limiter.TryAcquire()) {
-      const int64_t id = next_id_;
-      next_id_ += workers_;
-      StartClosed(id, plan_->limiter.last_freed_ns(), now_ns);
-    }
-    return;
-  }
-  while (planned_ns_ <= now_ns) {
-    PlannedRequest request;
-    request.id = next_id_;
-    request.scheduled_ns = planned_ns_;
-    request.phase = planned_ns_ < measure_from_ns_ ? Phase::kWarmup : Phase::kMeasure;
-    request.workload = static_cast<int32_t>(plan_->draw.At(static_cast<uint64_t>(next_id_)));
-    PlanNextArrival();
-    if (waiting_.empty() && plan_->limiter.TryAcquire()) {
+  while (share_.next_due_ns() <= now_ns) {
+    PlannedRequest request = share_.TakeDue();
+    if (closed_loop()) {
+      Start(request);
+    } else if (waiting_.empty() && plan_->limiter.TryAcquire()) {
       request.slot_ns = request.scheduled_ns;
       Start(request);
     } else {
@@ -442,33 +357,32 @@ void Worker::Launch(int64_t now_ns) {
     request.slot_ns = std::max(request.scheduled_ns, plan_->limiter.last_freed_ns());
     Start(request);
   }
+  // Closed loop: slots whose workers have no more requests for them.
+  while (workers_ > 1 && share_.HasNext() && plan_->limiter.TryAcquire()) {
+    Start(share_.TakeNext(plan_->limiter.last_freed_ns(), now_ns));
+  }
 }
 
 void Worker::SlotFreed(const PlannedRequest& ended, int64_t freed_ns) {
   if (stage_ == Stage::kWarming) {
-    ++warmups_ended_;
-    if (warmups_started_ < warmups_) StartClosed(-1, freed_ns, freed_ns);
-    return;
-  }
-  if (stage_ != Stage::kLoading) return;
-  if (!closed_loop()) {
-    if (!plan_->limiter.limited()) return;
-    plan_->limiter.Release(freed_ns);
-    if (!waiting_.empty()) {
-      Launch(turn_ns_);
-    } else if (workers_ > 1) {
-      plan_->WakeAll();  // another worker may have requests waiting for a slot
+    if (share_.warmups_left() > 0) {
+      Start(share_.TakeWarmup(freed_ns));
+    } else {
+      --warmups_running_;
     }
     return;
   }
-  if (ended.id < 0) return;
-  if (HasMoreClosed() && freed_ns < load_end_ns_) {
-    const int64_t id = next_id_;
-    next_id_ += workers_;
-    StartClosed(id, freed_ns, freed_ns);
+  if (stage_ != Stage::kLoading || ended.id < 0) return;
+  if (share_.HasNext() && freed_ns < share_.load_end_ns()) {
+    Start(share_.TakeNext(freed_ns, freed_ns));
+    return;
+  }
+  if (!closed_loop() && !plan_->limiter.limited()) return;
+  plan_->limiter.Release(freed_ns);
+  if (!waiting_.empty()) {
+    Launch(turn_ns_);
   } else if (workers_ > 1) {
-    plan_->limiter.Release(freed_ns);
-    plan_->WakeAll();
+    plan_->WakeAll();  // another worker may have requests that wait for a slot
   }
 }
 
@@ -482,6 +396,7 @@ void Worker::Start(PlannedRequest request) {
       return;
     }
   }
+  request.connection_waited = true;
   unconnected_.push_back(request);
   if (connector_->connecting() < unconnected_.size()) OpenLink(/*warm=*/false);
 }
@@ -512,7 +427,7 @@ void Worker::SendOn(Link& link, PlannedRequest request, bool opened_for_it) {
   Bump<int64_t>(live_.waiting, 1);
 
   const int64_t now_ns = MonotonicNs();
-  record.connected_ns = std::max(request.slot_ns, opened_for_it ? now_ns : request.slot_ns);
+  record.connected_ns = request.connection_waited ? now_ns : request.slot_ns;
   record.sent_ns = now_ns;
   report_.in_flight_s -= static_cast<double>(now_ns) / kNsPerSecond;
   ContinueSend(link);
@@ -684,6 +599,12 @@ void Worker::CountEnd(const RequestRecord& row, const std::string& error) {
     plan_->all_failed.store(true, std::memory_order_relaxed);
     plan_->stop.store(true, std::memory_order_relaxed);
   }
+}
+
+void Worker::ReleaseEarlyRows(int64_t start_ns) {
+  start_ns_ = start_ns;
+  for (const EarlyRow& early : early_) AppendRow(early.row, early.events, early.error, early.text);
+  early_ = {};
 }
 
 void Worker::AppendRow(RequestRecord row, std::span<const uint8_t> events, std::string error,

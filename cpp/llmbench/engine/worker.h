@@ -16,6 +16,7 @@
 #include "llmbench/engine/connection.h"
 #include "llmbench/engine/curl/connector.h"
 #include "llmbench/engine/event_loop.h"
+#include "llmbench/engine/plan_share.h"
 #include "llmbench/engine/run.h"
 #include "llmbench/engine/transfer.h"
 #include "llmbench/schedule/slot_limiter.h"
@@ -92,10 +93,6 @@ class Worker {
 
   // The plan.
   void Launch(int64_t now_ns);
-  void PlanNextArrival();
-  bool HasMoreClosed() const;
-  PlannedRequest NextClosed(int64_t scheduled_ns, int64_t now_ns);
-  void StartClosed(int64_t id, int64_t scheduled_ns, int64_t now_ns);
   void SlotFreed(const PlannedRequest& ended, int64_t freed_ns);
 
   // Requests and connections.
@@ -108,6 +105,7 @@ class Worker {
   void FailUnsent(const PlannedRequest& request, Outcome outcome, const std::string& error, int64_t now_ns);
   void AppendRow(RequestRecord row, std::span<const uint8_t> events, std::string error,
                  const std::string& text);
+  void ReleaseEarlyRows(int64_t start_ns);
   void CountEnd(const RequestRecord& row, const std::string& error);
   void SweepTimeouts(int64_t now_ns);
   void NoteDeadline(const Link& link);
@@ -136,9 +134,7 @@ class Worker {
   Stage stage_ = Stage::kConnecting;
   int64_t turn_ns_ = 0;
   int64_t previous_turn_ns_ = 0;
-  int64_t start_ns_ = 0;         // t0
-  int64_t measure_from_ns_ = 0;  // t0 + warm-up duration
-  int64_t load_end_ns_;          // when sending ends; INT64_MAX without a duration
+  int64_t start_ns_ = 0;  // t0
   int64_t drain_end_ns_;
   int64_t next_sweep_ns_;
 
@@ -156,18 +152,10 @@ class Worker {
   int64_t warm_left_ = 0;  // warm connections still to come
   int32_t connections_ = 0;
 
-  // Plan.
-  std::unique_ptr<ArrivalProcess> arrivals_;
-  int64_t next_id_ = 0;      // open: id of planned_offset_; closed: next request of this worker
-  int64_t plan_cursor_ = 0;  // requests drawn from arrivals_ so far
-  int64_t planned_ns_;       // open: when next_id_ goes; INT64_MAX when the plan is over
-  int64_t warmup_ids_ = 0;   // open: how many requests of the plan fall into the warm-up
-  int64_t quota_ = 0;        // closed: measured requests this worker may still start
-  std::deque<std::pair<int64_t, int64_t>>
-      slot_starts_;                         // closed: (time, id) of the first request of each own slot
+  PlanShare share_;
   std::deque<PlannedRequest> waiting_;      // due, without a slot
   std::deque<PlannedRequest> unconnected_;  // with a slot, without a connection
-  int64_t warmups_started_ = 0, warmups_ended_ = 0, warmups_ = 0;
+  int64_t warmups_running_ = 0;
   int64_t in_flight_ = 0;
 
   // Rows that ended before t0 was known.

@@ -1,6 +1,7 @@
 #include "llmbench/record/result_writer.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -211,6 +212,9 @@ absl::Status FileResultWriter::status() const {
 
 void FileResultWriter::Loop() {
   pthread_setname_np(pthread_self(), "llmbench-writer");
+  // Whatever policy the process was started with: a real-time writer would hold the workers up.
+  const sched_param plain{};
+  sched_setscheduler(0, SCHED_BATCH, &plain);
   setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kNice);
   for (bool stop = false; !stop;) {
     {

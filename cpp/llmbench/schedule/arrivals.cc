@@ -83,6 +83,20 @@ struct GammaGap {
   }
 };
 
+// Without a ramp no error adds up: request i goes at i / rate.
+class ConstantArrivals : public ArrivalProcess {
+ public:
+  explicit ConstantArrivals(double rate) : gap_ns_(static_cast<double>(kNsPerSecond) / rate) {}
+  int64_t NextOffset() override {
+    const double at = static_cast<double>(next_++) * gap_ns_;
+    return at < 1e18 ? std::llround(at) : std::numeric_limits<int64_t>::max();
+  }
+
+ private:
+  const double gap_ns_;
+  uint64_t next_ = 0;
+};
+
 class BurstArrivals : public ArrivalProcess {
  public:
   int64_t NextOffset() override { return 0; }
@@ -122,7 +136,8 @@ absl::StatusOr<std::unique_ptr<ArrivalProcess>> MakeArrivalProcess(const Arrival
   }
   switch (spec.kind) {
     case Arrival::kConstant:
-      return MakeGapArrivals(spec, ConstantGap{});
+      if (spec.ramp != RampUp::kNone) return MakeGapArrivals(spec, ConstantGap{});
+      return std::unique_ptr<ArrivalProcess>(std::make_unique<ConstantArrivals>(spec.rate));
     case Arrival::kPoisson:
       return MakeGapArrivals(spec, ExponentialGap{});
     case Arrival::kGamma:

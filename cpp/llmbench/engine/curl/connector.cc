@@ -1,6 +1,7 @@
 #include "llmbench/engine/curl/connector.h"
 
 #include <openssl/x509_vfy.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,9 +21,9 @@ bool OursToFix(long os_errno) {
   return os_errno == EMFILE || os_errno == ENFILE || os_errno == EADDRNOTAVAIL || os_errno == ENOBUFS;
 }
 
-Outcome OutcomeOf(CURLcode code, CURL* easy) {
-  long os_errno = 0;
-  curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_errno);
+Outcome OutcomeOf(CURLcode code, CURL* easy, long socket_errno) {
+  long os_errno = socket_errno;
+  if (os_errno == 0) curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_errno);
   switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
@@ -49,6 +50,7 @@ Outcome OutcomeOf(CURLcode code, CURL* easy) {
 struct Connector::Attempt {
   Easy easy{curl_easy_init()};
   uint64_t ticket = 0;
+  int socket_errno = 0;  // why socket() failed; libcurl does not tell
   char error[CURL_ERROR_SIZE] = {};
 };
 
@@ -98,6 +100,8 @@ std::unique_ptr<Connector::Attempt> Connector::MakeAttempt() {
                    static_cast<long>(std::max<int64_t>(0, timeout_ns_ / kNsPerMs)));
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, attempt->error);
   curl_easy_setopt(easy, CURLOPT_PRIVATE, attempt.get());
+  curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, &Connector::OpenSocket);
+  curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, attempt.get());
   if (resolve_) curl_easy_setopt(easy, CURLOPT_RESOLVE, resolve_.get());
   if (!endpoint_.unix_socket.empty()) {
     curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, endpoint_.unix_socket.c_str());
@@ -114,10 +118,19 @@ std::unique_ptr<Connector::Attempt> Connector::MakeAttempt() {
 }
 
 void Connector::Open(uint64_t ticket) {
+  ++connecting_;
+  if (active_.size() < kMaxConnecting) {
+    Start(ticket);
+  } else {
+    waiting_.push_back(ticket);
+  }
+}
+
+void Connector::Start(uint64_t ticket) {
   auto attempt = MakeAttempt();
   attempt->ticket = ticket;
+  attempt->socket_errno = 0;
   attempt->error[0] = '\0';
-  ++connecting_;
   active_.push_back(std::move(attempt));
   Attempt* const started = active_.back().get();
   if (const CURLMcode code = curl_multi_add_handle(multi_.get(), started->easy.get()); code != CURLM_OK) {
@@ -126,9 +139,25 @@ void Connector::Open(uint64_t ticket) {
   }
 }
 
+void Connector::StartWaiting() {
+  while (!waiting_.empty() && active_.size() < kMaxConnecting) {
+    const uint64_t ticket = waiting_.front();
+    waiting_.pop_front();
+    Start(ticket);
+  }
+}
+
+curl_socket_t Connector::OpenSocket(void* attempt, curlsocktype, curl_sockaddr* address) {
+  const int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  if (fd >= 0) return fd;
+  static_cast<Attempt*>(attempt)->socket_errno = errno;
+  return CURL_SOCKET_BAD;
+}
+
 void Connector::CancelAll() {
   for (auto& attempt : active_) curl_multi_remove_handle(multi_.get(), attempt->easy.get());
   active_.clear();
+  waiting_.clear();
   opened_.clear();
   connecting_ = 0;
   deadline_ns_ = kNever;
@@ -184,6 +213,7 @@ void Connector::CollectFinished() {
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &attempt);
     Finish(reinterpret_cast<Attempt*>(attempt), code);
   }
+  StartWaiting();
 }
 
 void Connector::Finish(Attempt* attempt, CURLcode code) {
@@ -197,8 +227,10 @@ void Connector::Finish(Attempt* attempt, CURLcode code) {
   CURL* const easy = owner->easy.get();
   Opened opened{.ticket = owner->ticket, .connection = nullptr, .error = {}};
   if (code != CURLE_OK) {
-    opened.outcome = OutcomeOf(code, easy);
-    opened.error = owner->error[0] != '\0' ? owner->error : curl_easy_strerror(code);
+    opened.outcome = OutcomeOf(code, easy, owner->socket_errno);
+    opened.error = owner->socket_errno != 0  ? std::strerror(owner->socket_errno)
+                   : owner->error[0] != '\0' ? owner->error
+                                             : curl_easy_strerror(code);
     curl_multi_remove_handle(multi_.get(), easy);
     idle_.push_back(std::move(owner));
     opened_.push_back(std::move(opened));
@@ -213,7 +245,9 @@ void Connector::Finish(Attempt* attempt, CURLcode code) {
   curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd);
   const bool tls = endpoint_.tls || endpoint_.proxy.rfind("https://", 0) == 0;
   if (tls) {
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, nullptr);  // it lived in the attempt
+    // Both lived in the attempt.
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, nullptr);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, nullptr);
     opened.connection = std::make_unique<TlsConnection>(std::move(owner->easy), multi_.get(), fd);
   } else {
     const int own = dup(fd);

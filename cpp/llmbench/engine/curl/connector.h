@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -41,7 +42,13 @@ class Connector {
   Connector(const Connector&) = delete;
   Connector& operator=(const Connector&) = delete;
 
-  // Starts one connection; its end comes out of TakeOpened with the same ticket.
+  // At most this many connect at once, the rest wait in order: libcurl walks
+  // the list of its unread messages for every handle that leaves it, and ten
+  // thousand connects that end in one turn would stop the loop for minutes.
+  static constexpr size_t kMaxConnecting = 512;
+
+  // Starts one connection; its end comes out of TakeOpened with the same
+  // ticket.
   void Open(uint64_t ticket);
   // Gives up on everything that is still connecting; nothing comes back for it.
   void CancelAll();
@@ -60,7 +67,10 @@ class Connector {
   struct Attempt;
   static int OnCurlSocket(CURL* easy, curl_socket_t fd, int what, void* self, void* known);
   static int OnCurlTimer(CURLM* multi, long timeout_ms, void* self);
+  static curl_socket_t OpenSocket(void* attempt, curlsocktype purpose, curl_sockaddr* address);
   std::unique_ptr<Attempt> MakeAttempt();
+  void Start(uint64_t ticket);
+  void StartWaiting();
   void CollectFinished();
   void Finish(Attempt* attempt, CURLcode code);
 
@@ -73,8 +83,9 @@ class Connector {
   Multi multi_;
   std::vector<std::unique_ptr<Attempt>> idle_;  // plain handles are used again
   std::vector<std::unique_ptr<Attempt>> active_;
+  std::deque<uint64_t> waiting_;  // tickets
   std::vector<Opened> opened_;
-  size_t connecting_ = 0;
+  size_t connecting_ = 0;  // waiting ones included
   int64_t deadline_ns_;
 };
 
