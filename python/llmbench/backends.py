@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
 from typing import Any, TypeAlias
 
 from llmbench.errors import ConfigError
 
 Prompt: TypeAlias = str | Sequence[int] | Sequence[Mapping[str, Any]]
 """A text, a list of token ids, or a conversation as a list of messages."""
+
+_MARK = "\x00the prompt goes here\x00"
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,23 @@ class Backend:
             else:
                 body[key] = value
         return json.dumps(body, separators=(",", ":")).encode("ascii")
+
+    def renderer(self, **fields: Any) -> Callable[[Prompt, int | None], bytes]:
+        """`render` for many requests with the same `fields`: what they share is rendered once per length."""
+        pieces: dict[int | None, list[bytes]] = {}
+
+        def render(prompt: Prompt, max_tokens: int | None) -> bytes:
+            if not isinstance(prompt, str):
+                return self.render(prompt, max_tokens, **fields)
+            around = pieces.get(max_tokens)
+            if around is None:
+                around = self.render(_MARK, max_tokens, **fields).split(json.dumps(_MARK).encode("ascii"))
+                pieces[max_tokens] = around
+            if len(around) != 2:  # extra_body replaced the prompt
+                return self.render(prompt, max_tokens, **fields)
+            return around[0] + encode_basestring_ascii(prompt).encode("ascii") + around[1]
+
+        return render
 
     def _input(self, prompt: Prompt) -> dict[str, Any]:
         conversation = not isinstance(prompt, str) and len(prompt) > 0 and isinstance(prompt[0], Mapping)

@@ -82,16 +82,11 @@ class Workload:
         extra_body: Mapping[str, Any] | None = None,
     ) -> list[bytes]:
         """Every request's body, rendered once."""
+        render = backend.renderer(
+            model=model, stream=stream, ignore_eos=ignore_eos, sampling=sampling, extra_body=extra_body
+        )
         return [
-            backend.render(
-                prompt,
-                int(asked) if asked >= 0 else None,
-                model=model,
-                stream=stream,
-                ignore_eos=ignore_eos,
-                sampling=sampling,
-                extra_body=extra_body,
-            )
+            render(prompt, asked if asked >= 0 else None)
             for prompt, asked in zip(self.prompts, self.output_tokens.tolist(), strict=True)
         ]
 
