@@ -106,6 +106,9 @@ def test_a_variant_of_a_preset() -> None:
     assert json.loads(variant.render("hi", 3, model="m"))["max_tokens"] == 3
 
 
+MESSAGES = [{"role": "user", "content": "hi"}]
+
+
 @pytest.mark.parametrize("name", ["openai", "openai-chat", "vllm", "vllm-chat"])
 @pytest.mark.parametrize(
     "extra", [None, {"prompt": "other", "messages": []}, {"note": "\x00the prompt goes here\x00"}]
@@ -114,6 +117,6 @@ def test_the_renderer_gives_what_render_gives(name: str, extra: dict[str, object
     backend = BACKENDS[name]
     fields = {"model": "m", "sampling": {"top_p": 0.5}, "extra_body": extra}
     render = backend.renderer(**fields)
-    for prompt in ["plain", 'quotes " and \\', "línea\nñ 😀 \u2028", [1, 2, 3]]:
+    for prompt in ["plain", 'quotes " and \\', "línea\nñ 😀 \u2028", MESSAGES if backend.chat else [1, 2, 3]]:
         for max_tokens in (None, 5, 7, 5):
             assert render(prompt, max_tokens) == backend.render(prompt, max_tokens, **fields)
