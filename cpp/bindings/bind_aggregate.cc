@@ -59,6 +59,43 @@ py::dict ToDict(const std::map<std::string, Distribution>& distributions) {
   return dict;
 }
 
+py::dict ToDict(const Interval& interval) {
+  py::dict dict;
+  dict["low"] = NoneIfNaN(interval.low);
+  dict["high"] = NoneIfNaN(interval.high);
+  dict["n_eff"] = interval.n_eff;
+  dict["supported"] = interval.supported;
+  dict["needs_requests"] = interval.needs_requests
+                               ? py::object(py::int_(static_cast<uint64_t>(*interval.needs_requests)))
+                               : py::object(py::none());
+  dict["excursions"] = interval.excursions;
+  dict["reason"] = interval.reason.empty() ? py::object(py::none()) : py::object(py::str(interval.reason));
+  return dict;
+}
+
+// By the keys of the numbers in the flat JSON.
+py::dict IntervalsOf(const RunSummary& summary, const std::vector<double>& percents) {
+  py::dict dict;
+  for (const auto& [name, distribution] : summary.latency_ms) {
+    if (distribution.percentile_intervals.empty()) continue;
+    auto set = [&dict, &metric = name](const std::string& what, const Interval& interval) {
+      dict[py::str(what + "_" + metric + "_ms")] = ToDict(interval);
+    };
+    set("mean", distribution.mean_interval);
+    set("median", distribution.median_interval);
+    for (size_t i = 0; i < distribution.percentile_intervals.size(); ++i) {
+      set("p" + std::string(py::str("{:g}").format(percents[i])), distribution.percentile_intervals[i]);
+    }
+  }
+  for (const auto& [name, interval] : summary.rate_intervals) {
+    const std::string key = name == "total_throughput" ? "total_token_throughput"
+                            : name == "goodput"        ? "request_goodput"
+                                                       : name;
+    dict[py::str(key)] = ToDict(interval);
+  }
+  return dict;
+}
+
 // Finish reasons are the server's words, so they may be anything.
 py::dict ToDict(const std::map<std::string, uint64_t>& counts) {
   py::dict dict;
@@ -70,7 +107,7 @@ py::dict ToDict(const std::map<std::string, uint64_t>& counts) {
   return dict;
 }
 
-py::dict ToDict(const RunSummary& summary) {
+py::dict ToDict(const RunSummary& summary, const std::vector<double>& percents) {
   py::dict dict;
 #define LLMBENCH_FIELD(name) dict[#name] = summary.name
   LLMBENCH_FIELD(requests);
@@ -106,12 +143,15 @@ py::dict ToDict(const RunSummary& summary) {
   LLMBENCH_FIELD(concurrency_peak);
   LLMBENCH_FIELD(sent_rate);
 #undef LLMBENCH_FIELD
+  dict["intervals"] = IntervalsOf(summary, percents);
   return dict;
 }
 
-py::dict SummarizeTable(const std::shared_ptr<RecordTable>& table, std::vector<double> percents,
-                        std::map<std::string, double> goodput, bool goodput_from_schedule, bool ignore_eos,
-                        std::optional<std::pair<int64_t, int64_t>> window_ns) {
+using Limits = std::map<std::string, double>;
+using Window = std::optional<std::pair<int64_t, int64_t>>;
+
+SummaryOptions CheckedOptions(std::vector<double> percents, Limits goodput, bool goodput_from_schedule,
+                              bool ignore_eos, const Window& window_ns) {
   for (const auto& [name, limit] : goodput) {
     if (name != "ttft" && name != "tpot" && name != "e2el") {
       throw py::value_error("goodput: there is no limit on '" + name +
@@ -124,17 +164,37 @@ py::dict SummarizeTable(const std::shared_ptr<RecordTable>& table, std::vector<d
   options.goodput = std::move(goodput);
   options.goodput_from_schedule = goodput_from_schedule;
   options.ignore_eos = ignore_eos;
-  if (window_ns) {
-    options.window_begin_ns = window_ns->first;
-    options.window_end_ns = window_ns->second;
-  }
+  if (window_ns) options.window = {window_ns->first, window_ns->second};
+  return options;
+}
+
+py::dict SummarizeTable(const std::shared_ptr<RecordTable>& table, std::vector<double> percents,
+                        Limits goodput, bool goodput_from_schedule, bool ignore_eos,
+                        const Window& window_ns) {
+  const SummaryOptions options =
+      CheckedOptions(std::move(percents), std::move(goodput), goodput_from_schedule, ignore_eos, window_ns);
   RunSummary summary;
   {
     // The table never changes once loaded, and our reference keeps it; nothing of Python is touched.
     const py::gil_scoped_release released;
     summary = Summarize(*table, options);
   }
-  return ToDict(summary);
+  return ToDict(summary, options.percents);
+}
+
+py::tuple SummarizeResultFile(const std::string& path, std::vector<double> percents, Limits goodput,
+                              bool goodput_from_schedule, bool ignore_eos, const Window& window_ns) {
+  const SummaryOptions options =
+      CheckedOptions(std::move(percents), std::move(goodput), goodput_from_schedule, ignore_eos, window_ns);
+  absl::StatusOr<FileSummary> found;
+  {
+    // Reads a file into memory nobody else has yet: no Python object is touched.
+    const py::gil_scoped_release released;
+    found = SummarizeFile(path, options);
+  }
+  ThrowIfError(found.status());
+  return py::make_tuple(ToDict(found->summary, options.percents),
+                        std::make_shared<RecordTable>(std::move(found->rows)));
 }
 
 py::array_t<double> PercentilesOf(const Values<double>& values, std::vector<double> percents) {
@@ -158,8 +218,12 @@ void RecordAll(LatencyHistogram& histogram, const Values<int64_t>& values) {
 
 void BindAggregate(py::module_& m) {
   m.def("summarize", &SummarizeTable, py::arg("table"), py::arg("percents") = SummaryOptions().percents,
-        py::arg("goodput") = std::map<std::string, double>(), py::arg("goodput_from_schedule") = false,
+        py::arg("goodput") = Limits(), py::arg("goodput_from_schedule") = false,
         py::arg("ignore_eos") = false, py::arg("window_ns") = py::none());
+  m.def("summarize_file", &SummarizeResultFile, py::arg("path"),
+        py::arg("percents") = SummaryOptions().percents, py::arg("goodput") = Limits(),
+        py::arg("goodput_from_schedule") = false, py::arg("ignore_eos") = false,
+        py::arg("window_ns") = py::none());
   m.def("percentiles", &PercentilesOf, py::arg("values"), py::arg("percents"));
 
   py::class_<LatencyHistogram>(m, "Histogram",

@@ -138,7 +138,18 @@ def summarize(
     ignore_eos: bool = False,
     window_ns: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
-    """The fields of `RunSummary` (llmbench/aggregate/run_summary.h) as a dict; NaN becomes None."""
+    """The fields of `RunSummary` (llmbench/aggregate/run_summary.h) as a dict; NaN becomes None. Its `intervals`
+    go by the keys of the flat JSON: {low, high, n_eff, supported, needs_requests, excursions, reason}."""
+
+def summarize_file(
+    path: str,
+    percents: Sequence[float] = ...,
+    goodput: Mapping[str, float] = ...,
+    goodput_from_schedule: bool = False,
+    ignore_eos: bool = False,
+    window_ns: tuple[int, int] | None = None,
+) -> tuple[dict[str, Any], RecordTable]:
+    """The same from a result file, without ever holding its events; and its rows, without events and texts."""
 
 def percentiles(values: npt.ArrayLike, percents: Sequence[float]) -> npt.NDArray[np.float64]: ...
 

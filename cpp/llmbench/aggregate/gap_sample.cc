@@ -1,71 +1,173 @@
 #include "llmbench/aggregate/gap_sample.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <limits>
 
 #include "llmbench/aggregate/order_statistics.h"
+#include "llmbench/aggregate/rank_selection.h"
 
 namespace llmbench {
-namespace {
 
-// Sums block by block, so that rounding errors do not grow with the number of gaps.
-template <typename T>
-double SquaredDeviations(const std::vector<T>& gaps, double mean) {
-  constexpr size_t kBlock = 4096;
-  double sum = 0;
-  for (size_t begin = 0; begin < gaps.size(); begin += kBlock) {
-    const size_t end = std::min(begin + kBlock, gaps.size());
-    double block = 0;
-    for (size_t i = begin; i < end; ++i) {
-      const double deviation = static_cast<double>(gaps[i]) - mean;
-      block += deviation * deviation;
-    }
-    sum += block;
-  }
-  return sum;
+void GapSample::Reserve(size_t gaps, size_t requests) {
+  short_.reserve(gaps);
+  sizes_.reserve(requests);
+  tokens_known_.reserve(requests);
 }
 
-}  // namespace
+void GapSample::Add(int64_t gap_ns, uint32_t tokens) {
+  if (tokens != 1 && tokens_.empty()) {
+    tokens_.reserve(short_.capacity());
+    tokens_.assign(short_.size(), 1);
+  }
+  if (tokens != 1 || several_tokens()) {
+    constexpr uint32_t kMost = std::numeric_limits<uint16_t>::max();
+    tokens_.push_back(static_cast<uint16_t>(std::clamp(tokens, 1u, kMost)));
+  }
+  if (gap_ns < int64_t{kLong}) {
+    short_.push_back(gap_ns > 0 ? static_cast<uint32_t>(gap_ns) : 0);
+  } else {
+    short_.push_back(kLong);
+    long_.push_back(gap_ns);
+  }
+}
 
-double GapSample::Mean() const {
+void GapSample::EndRequest(bool tokens_known) {
+  sizes_.push_back(static_cast<uint32_t>(short_.size() - closed_));
+  tokens_known_.push_back(tokens_known);
+  closed_ = short_.size();
+}
+
+template <typename Fn>
+void GapView::ForEach(Fn&& fn) const {
+  const bool has_tokens = weighted();
+  size_t at = 0, next_long = 0;
+  for (size_t request = 0; request < sample_.requests(); ++request) {
+    const bool left_out = Leaves(request);
+    for (const size_t end = at + sample_.sizes_[request]; at < end; ++at) {
+      int64_t gap = sample_.short_[at];
+      if (gap == GapSample::kLong) gap = sample_.long_[next_long++];
+      if (!left_out) fn(request, gap, has_tokens ? uint32_t{sample_.tokens_[at]} : 1u);
+    }
+  }
+}
+
+GapView::GapView(const GapSample& sample, GapUnit unit) : sample_(sample), unit_(unit) {
+  if (weighted()) {
+    ForEach([this](size_t, int64_t, uint32_t tokens) { size_ += tokens; });
+    return;
+  }
+  for (size_t i = 0; i < sample.requests(); ++i) size_ += Leaves(i) ? 0 : sample.sizes_[i];
+}
+
+double GapView::Mean() const {
   int64_t sum = 0;  // exact: 292 years
-  for (const uint32_t gap : short_) sum += gap;
-  for (const int64_t gap : long_) sum += gap;
+  ForEach([&sum](size_t, int64_t gap, uint32_t) { sum += gap; });
   return static_cast<double>(sum) / static_cast<double>(size());
 }
 
-double GapSample::StandardDeviation(double mean) const {
-  return std::sqrt((SquaredDeviations(short_, mean) + SquaredDeviations(long_, mean)) /
-                   static_cast<double>(size()));
+// Sums request by request, so that rounding errors do not grow with the number of gaps.
+double GapView::StandardDeviation(double mean) const {
+  double sum = 0, sum_of_request = 0;
+  size_t current = 0;
+  ForEach([&](size_t request, int64_t gap, uint32_t tokens) {
+    if (request != current) {
+      sum += sum_of_request;
+      sum_of_request = 0;
+      current = request;
+    }
+    const double deviation = static_cast<double>(gap) / tokens - mean;
+    sum_of_request += deviation * deviation * tokens;
+  });
+  return std::sqrt((sum + sum_of_request) / static_cast<double>(size()));
 }
 
-double GapSample::Min() const {
-  return static_cast<double>(short_.empty() ? *std::min_element(long_.begin(), long_.end())
-                                            : *std::min_element(short_.begin(), short_.end()));
+double GapView::Min() const {
+  double min = std::numeric_limits<double>::infinity();
+  ForEach([&min](size_t, int64_t gap, uint32_t tokens) {
+    min = std::min(min, static_cast<double>(gap) / tokens);
+  });
+  return min;
 }
 
-double GapSample::Max() const {
-  return static_cast<double>(long_.empty() ? *std::max_element(short_.begin(), short_.end())
-                                           : *std::max_element(long_.begin(), long_.end()));
+double GapView::Max() const {
+  double max = 0;
+  ForEach([&max](size_t, int64_t gap, uint32_t tokens) {
+    max = std::max(max, static_cast<double>(gap) / tokens);
+  });
+  return max;
 }
 
-double GapSample::At(size_t rank) const {
-  return static_cast<double>(rank < short_.size() ? short_[rank] : long_[rank - short_.size()]);
+std::vector<double> GapView::AtRanks(std::span<const uint64_t> ranks) const {
+  std::vector<double> values;
+  if (weighted()) {
+    // The bits of numbers that are not negative have the order of the numbers.
+    const std::vector<uint64_t> keys = SelectKeys<4>(
+        [this](auto&& fn) {
+          ForEach([&fn](size_t, int64_t gap, uint32_t tokens) {
+            fn(std::bit_cast<uint64_t>(static_cast<double>(gap) / tokens), tokens);
+          });
+        },
+        ranks);
+    for (const uint64_t key : keys) values.push_back(std::bit_cast<double>(key));
+    return values;
+  }
+  // Long gaps sort after all others and are looked up among themselves.
+  std::vector<int64_t> longs;
+  if (!sample_.long_.empty()) {
+    ForEach([&longs](size_t, int64_t gap, uint32_t) {
+      if (gap >= GapSample::kLong) longs.push_back(gap);
+    });
+    std::sort(longs.begin(), longs.end());
+  }
+  const uint64_t shorts = size() - longs.size();
+  std::vector<uint64_t> among_short;
+  for (const uint64_t rank : ranks) among_short.push_back(shorts == 0 ? 0 : std::min(rank, shorts - 1));
+  const std::vector<uint64_t> keys = SelectKeys<2>(
+      [this](auto&& fn) {
+        ForEach([&fn](size_t, int64_t gap, uint32_t) {
+          if (gap < GapSample::kLong) fn(static_cast<uint64_t>(gap), 1);
+        });
+      },
+      among_short);
+  for (size_t i = 0; i < ranks.size(); ++i) {
+    values.push_back(ranks[i] < shorts ? static_cast<double>(keys[i])
+                                       : static_cast<double>(longs[ranks[i] - shorts]));
+  }
+  return values;
 }
 
-std::vector<double> GapSample::Percentiles(std::span<const double> percents) {
+std::vector<double> GapView::Percentiles(std::span<const double> percents) const {
   std::vector<double> result(percents.size(), kNaN);
   if (size() == 0) return result;
-  std::vector<size_t> ranks = RanksFor(percents, size());
-  const auto split = std::lower_bound(ranks.begin(), ranks.end(), short_.size());
-  SelectRanks(std::span(short_), std::span<const size_t>(ranks.begin(), split));
-  std::for_each(split, ranks.end(), [this](size_t& rank) { rank -= short_.size(); });
-  SelectRanks(std::span(long_), std::span<const size_t>(split, ranks.end()));
-  for (size_t i = 0; i < percents.size(); ++i) {
-    const PercentileRank rank = RankOf(percents[i], static_cast<double>(size()));
-    result[i] =
-        Interpolate(At(static_cast<size_t>(rank.below)), At(static_cast<size_t>(rank.above)), rank.fraction);
+  std::vector<uint64_t> ranks;
+  for (const double percent : percents) {
+    const PercentileRank rank = RankOf(percent, static_cast<double>(size()));
+    ranks.push_back(static_cast<uint64_t>(rank.below));
+    ranks.push_back(static_cast<uint64_t>(rank.above));
   }
+  const std::vector<double> values = AtRanks(ranks);
+  for (size_t i = 0; i < percents.size(); ++i) {
+    const double fraction = RankOf(percents[i], static_cast<double>(size())).fraction;
+    result[i] = Interpolate(values[2 * i], values[2 * i + 1], fraction);
+  }
+  return result;
+}
+
+GapView::PerRequest GapView::ByRequest(std::span<const double> levels) const {
+  PerRequest result;
+  result.sizes.resize(sample_.requests());
+  result.sums.resize(sample_.requests());
+  result.at_most.assign(levels.size(), std::vector<uint32_t>(sample_.requests()));
+  ForEach([&](size_t request, int64_t gap, uint32_t tokens) {
+    result.sizes[request] += tokens;
+    result.sums[request] += static_cast<double>(gap);
+    const double value = static_cast<double>(gap) / tokens;
+    for (size_t i = 0; i < levels.size(); ++i) {
+      result.at_most[i][request] += value <= levels[i] ? tokens : 0;
+    }
+  });
   return result;
 }
 

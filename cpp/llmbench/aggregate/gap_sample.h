@@ -1,4 +1,5 @@
-// A large sample of gaps between events, four bytes each: a hundred million of them fit in 400 MB.
+// A large sample of gaps between events, request by request, four bytes each: a hundred million of them fit
+// in 400 MB.
 #pragma once
 
 #include <cstddef>
@@ -8,35 +9,71 @@
 
 namespace llmbench {
 
-// Exact. Gaps of 4.29 s and more, which do not fit in 32 bits, are kept apart: they are rare, and all of them
-// sort after all others.
+// Exact, in the order in which gaps were added. Gaps of 4.29 s and more, which do not fit in 32 bits, are
+// kept apart; they are rare.
 class GapSample {
  public:
-  void Reserve(size_t gaps) { short_.reserve(gaps); }
-  void Add(int64_t gap_ns) {  // negative ones count as 0
-    if (gap_ns < kLongNs) {
-      short_.push_back(gap_ns > 0 ? static_cast<uint32_t>(gap_ns) : 0);
-    } else {
-      long_.push_back(gap_ns);
-    }
-  }
+  void Reserve(size_t gaps, size_t requests);
+  // The gap before an event with so many tokens, at least 1. Negative gaps count as 0, and more than 65535
+  // tokens as that many.
+  void Add(int64_t gap_ns, uint32_t tokens = 1);
+  // The gaps since the last call are those of one request, which may have none. `tokens_known`: their numbers
+  // of tokens are true.
+  void EndRequest(bool tokens_known);
 
-  size_t size() const { return short_.size() + long_.size(); }
-  // Nanoseconds; the sample is not empty.
+  size_t gaps() const { return short_.size(); }
+  size_t requests() const { return sizes_.size(); }
+  bool several_tokens() const { return !tokens_.empty(); }  // of some gap
+
+ private:
+  friend class GapView;
+  static constexpr uint32_t kLong = ~uint32_t{0};  // stands for the next of long_
+
+  std::vector<uint32_t> short_;
+  std::vector<int64_t> long_;
+  std::vector<uint16_t> tokens_;  // one per gap once a gap had several, otherwise empty
+  std::vector<uint32_t> sizes_;   // gaps of each request
+  std::vector<bool> tokens_known_;
+  size_t closed_ = 0;
+};
+
+enum class GapUnit { kChunks, kTokens };
+
+// A sample's gaps between chunks; or between tokens: a gap before an event of k tokens is k gaps of a k-th of
+// it, and requests whose tokens are not known are left out. The sample outlives it and does not change.
+// Nanoseconds; Mean to Max ask for a view that is not empty.
+class GapView {
+ public:
+  GapView(const GapSample& sample, GapUnit unit);
+
+  uint64_t size() const { return size_; }
   double Mean() const;
   double StandardDeviation(double mean) const;  // of the population
   double Min() const;
   double Max() const;
-  // As llmbench::Percentiles, in nanoseconds. Reorders the sample.
-  std::vector<double> Percentiles(std::span<const double> percents);
+  // The values at these positions of the sorted view, in their order.
+  std::vector<double> AtRanks(std::span<const uint64_t> ranks) const;
+  std::vector<double> Percentiles(std::span<const double> percents) const;  // as llmbench::Percentiles
+
+  // By request, in the order of the sample: how many gaps, their sum, and how many are at most each of
+  // `levels`.
+  struct PerRequest {
+    std::vector<uint32_t> sizes;
+    std::vector<double> sums;
+    std::vector<std::vector<uint32_t>> at_most;
+  };
+  PerRequest ByRequest(std::span<const double> levels) const;
 
  private:
-  static constexpr int64_t kLongNs = int64_t{1} << 32;
+  // Calls fn(request, gap_ns, tokens) for each gap.
+  template <typename Fn>
+  void ForEach(Fn&& fn) const;
+  bool Leaves(size_t request) const { return unit_ == GapUnit::kTokens && !sample_.tokens_known_[request]; }
+  bool weighted() const { return unit_ == GapUnit::kTokens && sample_.several_tokens(); }
 
-  double At(size_t rank) const;
-
-  std::vector<uint32_t> short_;
-  std::vector<int64_t> long_;
+  const GapSample& sample_;
+  const GapUnit unit_;
+  uint64_t size_ = 0;
 };
 
 }  // namespace llmbench

@@ -34,6 +34,12 @@ inline int64_t ClientLagNs(const RequestRecord& r) {
   return Between(std::max({r.scheduled_ns, r.slot_ns, r.connected_ns}), r.sent_ns);
 }
 
+// The last thing known of a request, for those that have no end.
+inline int64_t EndNs(const RequestRecord& r) {
+  return r.end_ns != kNoTime ? r.end_ns
+                             : std::max({r.last_token_ns, r.first_byte_ns, r.send_done_ns, r.sent_ns});
+}
+
 // The server's count, or the number of events where nobody counted (TokenSource::kEvents).
 inline int64_t OutputTokens(const RequestRecord& r) {
   return std::max(r.output_tokens != kNoCount ? r.output_tokens : r.events, 0);

@@ -4,10 +4,14 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <numeric>
 #include <span>
 #include <utility>
 
+#include "llmbench/aggregate/event_digest.h"
+#include "llmbench/aggregate/gap_intervals.h"
 #include "llmbench/aggregate/gap_sample.h"
+#include "llmbench/aggregate/intervals.h"
 #include "llmbench/aggregate/order_statistics.h"
 #include "llmbench/aggregate/percentiles.h"
 #include "llmbench/aggregate/request_times.h"
@@ -35,6 +39,7 @@ struct RequestMetric {
   const char* name;
   double (*value)(const RequestRecord&);
   bool with_failures;
+  bool of_server = true;  // carries intervals; the client's own waits are evidence, not results
 };
 constexpr RequestMetric kRequestMetrics[] = {
     {"ttft", Of<TtftNs>, true},
@@ -44,13 +49,13 @@ constexpr RequestMetric kRequestMetrics[] = {
     {"tpot", TpotNs, false},
     {"ttfb", Of<TtfbNs>, false},
     {"ttfat", Of<TtfatNs>, false},
-    {"client_lag", Of<ClientLagNs>, false},
-    {"slot_wait", Of<SlotWaitNs>, false},
-    {"connect_wait", Of<ConnectWaitNs>, false},
+    {"client_lag", Of<ClientLagNs>, false, false},
+    {"slot_wait", Of<SlotWaitNs>, false, false},
+    {"connect_wait", Of<ConnectWaitNs>, false, false},
     {"normalized_latency", NormalizedLatencyNs, false},
-    {"connect", [](const RequestRecord& r) { return static_cast<double>(r.connect_ns); }, false},
-    {"dns", [](const RequestRecord& r) { return static_cast<double>(r.dns_ns); }, false},
-    {"tls", [](const RequestRecord& r) { return static_cast<double>(r.tls_ns); }, false},
+    {"connect", [](const RequestRecord& r) { return static_cast<double>(r.connect_ns); }, false, false},
+    {"dns", [](const RequestRecord& r) { return static_cast<double>(r.dns_ns); }, false, false},
+    {"tls", [](const RequestRecord& r) { return static_cast<double>(r.tls_ns); }, false, false},
 };
 
 // Sums block by block, so that rounding errors do not grow with the number of values.
@@ -73,8 +78,10 @@ std::vector<double> WithMedian(std::vector<double> percents) {
   return percents;
 }
 
-Distribution Empty(size_t percents) {
-  return {0, kNaN, kNaN, kNaN, kNaN, kNaN, std::vector<double>(percents, kNaN)};
+Distribution Empty(const std::vector<double>& percents) {
+  Distribution result{0,  kNaN, kNaN, kNaN, kNaN, kNaN, std::vector<double>(percents.size(), kNaN),
+                      {}, {},   {}};
+  return result;
 }
 
 // Fills in what Percentiles gave for WithMedian(percents), in ms.
@@ -85,55 +92,68 @@ void SetPercentiles(Distribution& distribution, std::vector<double> percentiles_
   distribution.percentiles = std::move(percentiles_ns);
 }
 
-Distribution Describe(std::span<double> ns, const std::vector<double>& percents) {
-  if (ns.empty()) return Empty(percents.size());
+// The same for their intervals.
+void SetIntervals(Distribution& distribution, Interval mean_ns, std::vector<Interval> percentiles_ns) {
+  constexpr double kMsPerNs = 1 / static_cast<double>(kNsPerMs);
+  mean_ns.Scale(kMsPerNs);
+  for (Interval& interval : percentiles_ns) interval.Scale(kMsPerNs);
+  distribution.mean_interval = std::move(mean_ns);
+  distribution.median_interval = std::move(percentiles_ns.back());
+  percentiles_ns.pop_back();
+  distribution.percentile_intervals = std::move(percentiles_ns);
+}
+
+// Reorders the values.
+Distribution DescribeValues(std::span<double> ns, const std::vector<double>& percents) {
+  if (ns.empty()) return Empty(percents);
   const auto n = static_cast<double>(ns.size());
   const double mean = Sum(ns.size(), [&](size_t i) { return ns[i]; }) / n;
   const double squares = Sum(ns.size(), [&](size_t i) { return (ns[i] - mean) * (ns[i] - mean); });
   const auto [min, max] = std::minmax_element(ns.begin(), ns.end());
-  Distribution result{ns.size(), Ms(mean), kNaN, Ms(std::sqrt(squares / n)), Ms(*min), Ms(*max), {}};
+  Distribution result = Empty(percents);
+  result.n = ns.size();
+  result.mean = Ms(mean);
+  result.std = Ms(std::sqrt(squares / n));
+  result.min = Ms(*min);
+  result.max = Ms(*max);
   SetPercentiles(result, Percentiles(ns, WithMedian(percents)));
   return result;
 }
 
-Distribution Describe(GapSample& gaps, const std::vector<double>& percents) {
-  if (gaps.size() == 0) return Empty(percents.size());
-  const double mean = gaps.Mean();
-  Distribution result{gaps.size(),    Ms(mean),       kNaN, Ms(gaps.StandardDeviation(mean)),
-                      Ms(gaps.Min()), Ms(gaps.Max()), {}};
-  SetPercentiles(result, gaps.Percentiles(WithMedian(percents)));
+// `ns` is finite and in send order.
+Distribution DescribeSeries(std::span<const double> ns, const std::vector<double>& percents) {
+  std::vector<double> scratch(ns.begin(), ns.end());
+  Distribution result = DescribeValues(scratch, percents);
+  const std::vector<double> asked = WithMedian(percents);
+  const std::vector<double> values = Percentiles(scratch, asked);
+  SetIntervals(result, MeanInterval(ns), PercentileIntervals(ns, scratch, asked, values));
   return result;
 }
 
-Distribution Describe(std::span<WeightedValue> ns, const std::vector<double>& percents) {
-  if (ns.empty()) return Empty(percents.size());
-  const double weight = Sum(ns.size(), [&](size_t i) { return ns[i].weight; });
-  const double mean = Sum(ns.size(), [&](size_t i) { return ns[i].value * ns[i].weight; }) / weight;
-  const double squares =
-      Sum(ns.size(), [&](size_t i) { return (ns[i].value - mean) * (ns[i].value - mean) * ns[i].weight; });
-  const auto [min, max] = std::minmax_element(
-      ns.begin(), ns.end(), [](const WeightedValue& a, const WeightedValue& b) { return a.value < b.value; });
-  Distribution result{static_cast<uint64_t>(weight),
-                      Ms(mean),
-                      kNaN,
-                      Ms(std::sqrt(squares / weight)),
-                      Ms(min->value),
-                      Ms(max->value),
-                      {}};
-  SetPercentiles(result, WeightedPercentiles(ns, WithMedian(percents)));
+Distribution DescribeGaps(const GapView& gaps, std::span<const uint32_t> send_order,
+                          const std::vector<double>& percents) {
+  Distribution result = Empty(percents);
+  const std::vector<double> asked = WithMedian(percents);
+  const std::vector<double> values = gaps.Percentiles(asked);
+  double mean = kNaN;
+  if (gaps.size() != 0) {
+    mean = gaps.Mean();
+    result.n = gaps.size();
+    result.mean = Ms(mean);
+    result.std = Ms(gaps.StandardDeviation(mean));
+    result.min = Ms(gaps.Min());
+    result.max = Ms(gaps.Max());
+    SetPercentiles(result, values);
+  }
+  GapIntervals intervals = IntervalsOfGaps(gaps, send_order, mean, asked, values);
+  SetIntervals(result, std::move(intervals.mean), std::move(intervals.percentiles));
   return result;
 }
-
-// How an ok request's events stand to its tokens.
-enum class EventTokens : uint8_t {
-  kUnknown,
-  kOneEach,  // as many tokens as events
-  kCounted,  // each event says how many
-};
 
 class Summarizer {
  public:
-  Summarizer(const RecordTable& table, const SummaryOptions& options) : table_(table), options_(options) {}
+  Summarizer(const std::vector<RequestRecord>& rows, const EventDigest& digest, const SummaryOptions& options)
+      : rows_(rows), digest_(digest), options_(options) {}
 
   RunSummary Run();
 
@@ -145,53 +165,34 @@ class Summarizer {
     }
   };
 
-  bool windowed() const { return options_.window_begin_ns.has_value() || options_.window_end_ns.has_value(); }
-  bool InWindow(int64_t t_ns) const {
-    return t_ns >= options_.window_begin_ns.value_or(kNoTime) &&
-           t_ns < options_.window_end_ns.value_or(std::numeric_limits<int64_t>::max());
-  }
-  bool Belongs(const RequestRecord& r) const {
-    return !windowed() || InWindow(r.sent_ns != kNoTime ? r.sent_ns : r.scheduled_ns);
-  }
-  // The last thing known of a request, for those that have no end.
-  static int64_t EndNs(const RequestRecord& r) {
-    return r.end_ns != kNoTime ? r.end_ns
-                               : std::max({r.last_token_ns, r.first_byte_ns, r.send_done_ns, r.sent_ns});
-  }
-  size_t EventCount(size_t i) const {
-    return static_cast<size_t>(table_.event_offsets[i + 1] - table_.event_offsets[i]);
-  }
+  bool windowed() const { return !options_.window.whole(); }
+  bool InWindow(int64_t t_ns) const { return options_.window.Contains(t_ns); }
+  bool Belongs(const RequestRecord& r) const { return options_.window.Owns(r); }
 
-  // Calls fn(index, record) for each row of the measure phase.
+  // Calls fn(record) for each row of the measure phase.
   template <typename Fn>
   void ForEachMeasured(Fn&& fn) const {
-    for (size_t i = 0; i < table_.requests.size(); ++i) {
-      if (table_.requests[i].phase != Phase::kWarmup) fn(i, table_.requests[i]);
+    for (const RequestRecord& r : rows_) {
+      if (r.phase != Phase::kWarmup) fn(r);
     }
   }
-  // Calls fn(gap_ns, tokens) for the gap before each event of request i but the first, if the event arrived
-  // in the window.
-  template <typename Fn>
-  void ForEachGap(size_t i, Fn&& fn) const {
-    for (auto at = static_cast<size_t>(table_.event_offsets[i]) + 1;
-         at < static_cast<size_t>(table_.event_offsets[i + 1]); ++at) {
-      const int64_t t_ns = table_.event_times_ns[at];
-      if (!windowed() || InWindow(t_ns)) fn(t_ns - table_.event_times_ns[at - 1], table_.event_tokens[at]);
-    }
+  // The ok rows of the window in the order in which they were sent.
+  std::vector<uint32_t> OkRowsInSendOrder() const;
+  Interval IntervalOf(const SecondBins& amounts, double per_second) const {
+    return RateInterval(amounts.Until(span_.end_ns), per_second);
   }
 
   void FindSpan();
   void CountRequests();
   void CountTokens();
-  void CountTokensInWindow(size_t i, const RequestRecord& r, double& tokens);
   void DescribeRequests();
-  EventTokens TokensOf(size_t i) const;
   void DescribeGaps();
   void FollowConcurrency();
   void JudgeGoodput();
   bool MeetsGoodput(const RequestRecord& r) const;
 
-  const RecordTable& table_;
+  const std::vector<RequestRecord>& rows_;
+  const EventDigest& digest_;
   const SummaryOptions& options_;
   RunSummary summary_;
   Span span_{0, 0};  // what rates and concurrency are over
@@ -213,7 +214,7 @@ void Summarizer::FindSpan() {
   int64_t begin_ns = kNever, end_ns = kNoTime;             // of all rows
   int64_t first_sent_ns = kNever, last_sent_ns = kNoTime;  // of those that belong to the window
   uint64_t sent = 0;
-  ForEachMeasured([&](size_t, const RequestRecord& r) {
+  ForEachMeasured([&](const RequestRecord& r) {
     end_ns = std::max(end_ns, EndNs(r));
     if (r.sent_ns == kNoTime) return;
     begin_ns = std::min(begin_ns, r.sent_ns);
@@ -223,7 +224,10 @@ void Summarizer::FindSpan() {
     last_sent_ns = std::max(last_sent_ns, r.sent_ns);
   });
   if (begin_ns == kNever) begin_ns = end_ns = 0;  // nothing was sent
-  span_ = {options_.window_begin_ns.value_or(begin_ns), options_.window_end_ns.value_or(end_ns)};
+  constexpr MeasureWindow kWhole;
+  const MeasureWindow& window = options_.window;
+  span_ = {window.begin_ns != kWhole.begin_ns ? window.begin_ns : begin_ns,
+           window.end_ns != kWhole.end_ns ? window.end_ns : end_ns};
   span_.end_ns = std::max(span_.end_ns, span_.begin_ns);
   summary_.duration_s = Seconds(span_.end_ns - span_.begin_ns);
   // n sends have n − 1 intervals between them.
@@ -233,7 +237,7 @@ void Summarizer::FindSpan() {
 }
 
 void Summarizer::CountRequests() {
-  ForEachMeasured([&](size_t, const RequestRecord& r) {
+  ForEachMeasured([&](const RequestRecord& r) {
     if (!Belongs(r)) return;
     ++summary_.requests;
     summary_.retried += r.attempts > 1;
@@ -258,107 +262,94 @@ void Summarizer::CountRequests() {
 }
 
 void Summarizer::CountTokens() {
-  double tokens_in_window = 0;
   uint64_t completions = 0;
-  ForEachMeasured([&](size_t i, const RequestRecord& r) {
+  SecondBins completed(digest_.origin_ns()), input(digest_.origin_ns());
+  ForEachMeasured([&](const RequestRecord& r) {
     if (IsFailure(r.outcome)) return;
-    completions += r.outcome == Outcome::kOk && InWindow(r.end_ns);
+    if (r.outcome == Outcome::kOk) {
+      completions += InWindow(r.end_ns);
+      completed.Add(r.end_ns, 1);
+    }
     if (Belongs(r)) {
       summary_.input_tokens += static_cast<uint64_t>(std::max(r.prompt_tokens, 0));
       summary_.cached_tokens += static_cast<uint64_t>(std::max(r.cached_tokens, 0));
       summary_.reasoning_tokens += static_cast<uint64_t>(std::max(r.reasoning_tokens, 0));
+      input.Add(r.sent_ns, std::max(r.prompt_tokens, 0));
     }
-    if (windowed()) {
-      CountTokensInWindow(i, r, tokens_in_window);
-    } else {
+    if (!windowed()) {
       summary_.output_tokens += static_cast<uint64_t>(OutputTokens(r));
       summary_.events += static_cast<uint64_t>(r.events);
       summary_.merged_events += static_cast<uint64_t>(r.merged_events);
     }
   });
-  if (windowed()) summary_.output_tokens = static_cast<uint64_t>(std::llround(tokens_in_window));
-  if (summary_.duration_s <= 0) return;
-  summary_.request_throughput = static_cast<double>(completions) / summary_.duration_s;
-  summary_.input_throughput = static_cast<double>(summary_.input_tokens) / summary_.duration_s;
-  summary_.output_throughput = static_cast<double>(summary_.output_tokens) / summary_.duration_s;
-  summary_.total_throughput = summary_.input_throughput + summary_.output_throughput;
+  if (windowed()) {
+    summary_.output_tokens = static_cast<uint64_t>(std::llround(digest_.tokens_in_window));
+    summary_.events = digest_.events;
+    summary_.merged_events = digest_.merged_events;
+  }
+  if (summary_.duration_s > 0) {
+    summary_.request_throughput = static_cast<double>(completions) / summary_.duration_s;
+    summary_.input_throughput = static_cast<double>(summary_.input_tokens) / summary_.duration_s;
+    summary_.output_throughput = static_cast<double>(summary_.output_tokens) / summary_.duration_s;
+    summary_.total_throughput = summary_.input_throughput + summary_.output_throughput;
+  }
+  auto& intervals = summary_.rate_intervals;
+  intervals["request_throughput"] = IntervalOf(completed, summary_.request_throughput);
+  intervals["input_throughput"] = IntervalOf(input, summary_.input_throughput);
+  intervals["output_throughput"] = IntervalOf(digest_.output_tokens(), summary_.output_throughput);
+  std::vector<double> total = input.Until(span_.end_ns);
+  const std::vector<double> output = digest_.output_tokens().Until(span_.end_ns);
+  for (size_t i = 0; i < total.size(); ++i) total[i] += output[i];
+  intervals["total_throughput"] = RateInterval(total, summary_.total_throughput);
 }
 
-// A request's tokens are spread over its events by the counts these carry, else evenly. Without events they
-// came with the end.
-void Summarizer::CountTokensInWindow(size_t i, const RequestRecord& r, double& tokens) {
-  const auto total = static_cast<double>(OutputTokens(r));
-  if (EventCount(i) == 0) {
-    if (InWindow(EndNs(r))) tokens += total;
-    return;
+std::vector<uint32_t> Summarizer::OkRowsInSendOrder() const {
+  std::vector<uint32_t> order;
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    const RequestRecord& r = rows_[i];
+    if (r.phase != Phase::kWarmup && r.outcome == Outcome::kOk && Belongs(r))
+      order.push_back(static_cast<uint32_t>(i));
   }
-  const auto begin = static_cast<size_t>(table_.event_offsets[i]),
-             end = static_cast<size_t>(table_.event_offsets[i + 1]);
-  uint64_t counted = 0;
-  bool all_counted = true;
-  for (size_t at = begin; at < end; ++at) {
-    counted += table_.event_tokens[at];
-    all_counted = all_counted && table_.event_tokens[at] != 0;
-  }
-  double weight_in_window = 0;
-  for (size_t at = begin; at < end; ++at) {
-    if (!InWindow(table_.event_times_ns[at])) continue;
-    ++summary_.events;
-    summary_.merged_events += (table_.event_flags[at] & kEventMerged) != 0;
-    weight_in_window += all_counted ? table_.event_tokens[at] : 1;
-  }
-  tokens += total * weight_in_window / static_cast<double>(all_counted ? counted : end - begin);
+  auto sooner = [this](uint32_t a, uint32_t b) { return rows_[a].sent_ns < rows_[b].sent_ns; };
+  if (!std::is_sorted(order.begin(), order.end(), sooner))
+    std::stable_sort(order.begin(), order.end(), sooner);
+  return order;
 }
 
 void Summarizer::DescribeRequests() {
+  const std::vector<uint32_t> order = OkRowsInSendOrder();
   std::vector<double> values;
   values.reserve(summary_.requests);
   for (const RequestMetric& metric : kRequestMetrics) {
     values.clear();
-    ForEachMeasured([&](size_t, const RequestRecord& r) {
-      if (r.outcome != Outcome::kOk || !Belongs(r)) return;
-      if (const double value = metric.value(r); !std::isnan(value)) values.push_back(value);
-    });
-    summary_.latency_ms[metric.name] = Describe(values, options_.percents);
+    for (const uint32_t row : order) {
+      if (const double value = metric.value(rows_[row]); !std::isnan(value)) values.push_back(value);
+    }
+    summary_.latency_ms[metric.name] = metric.of_server ? DescribeSeries(values, options_.percents)
+                                                        : DescribeValues(values, options_.percents);
     if (!metric.with_failures) continue;
     values.insert(values.end(), summary_.failed + summary_.cut, kInfinity);
-    summary_.with_failures_ms[metric.name] = Describe(values, options_.percents);
+    summary_.with_failures_ms[metric.name] = DescribeValues(values, options_.percents);
   }
 }
 
-EventTokens Summarizer::TokensOf(size_t i) const {
-  const RequestRecord& r = table_.requests[i];
-  const size_t events = EventCount(i);
-  const bool exact = r.token_source == TokenSource::kUsage || r.token_source == TokenSource::kTokenIds;
-  if (exact && events != 0 && r.output_tokens == static_cast<int64_t>(events)) return EventTokens::kOneEach;
-  const auto begin = table_.event_tokens.begin() + table_.event_offsets[i];
-  const bool all_counted = events != 0 && std::find(begin, begin + static_cast<int64_t>(events), 0u) ==
-                                              begin + static_cast<int64_t>(events);
-  return all_counted ? EventTokens::kCounted : EventTokens::kUnknown;
-}
-
 void Summarizer::DescribeGaps() {
-  std::vector<EventTokens> known(table_.requests.size(), EventTokens::kUnknown);
-  uint64_t ok = 0, one_each = 0, counted = 0;
-  GapSample gaps;
-  // One reservation: growing would for a moment hold the sample twice.
-  gaps.Reserve(table_.event_times_ns.size());
-  ForEachMeasured([&](size_t i, const RequestRecord& r) {
-    if (r.outcome != Outcome::kOk) return;
-    known[i] = TokensOf(i);
-    if (Belongs(r)) {
-      ++ok;
-      one_each += known[i] == EventTokens::kOneEach;
-      counted += known[i] == EventTokens::kCounted;
-    }
-    ForEachGap(i, [&](int64_t gap_ns, uint32_t) { gaps.Add(gap_ns); });
-  });
-  summary_.latency_ms["icl"] = Describe(gaps, options_.percents);
+  const std::span<const uint32_t> gap_rows = digest_.gap_rows();
+  std::vector<uint32_t> order(gap_rows.size());
+  std::iota(order.begin(), order.end(), 0u);
+  auto sooner = [&](uint32_t a, uint32_t b) {
+    return rows_[gap_rows[a]].sent_ns < rows_[gap_rows[b]].sent_ns;
+  };
+  if (!std::is_sorted(order.begin(), order.end(), sooner))
+    std::stable_sort(order.begin(), order.end(), sooner);
+  summary_.latency_ms["icl"] =
+      llmbench::DescribeGaps(GapView(digest_.gaps(), GapUnit::kChunks), order, options_.percents);
 
-  const uint64_t qualifying = one_each + counted;
+  const uint64_t ok = digest_.ok, qualifying = digest_.one_token_each + digest_.counted;
   summary_.itl_share = ok == 0 ? 0 : static_cast<double>(qualifying) / static_cast<double>(ok);
   if (summary_.itl_share < kItlShare) {
-    summary_.latency_ms["itl"] = Empty(options_.percents.size());
+    summary_.latency_ms["itl"] =
+        llmbench::DescribeGaps(GapView(GapSample(), GapUnit::kTokens), {}, options_.percents);
     char reason[256];
     std::snprintf(reason, sizeof reason,
                   "how many tokens each event holds is known for %llu of %llu ok requests, 95 %% are needed; "
@@ -369,30 +360,10 @@ void Summarizer::DescribeGaps() {
     return;
   }
   // Where every event is one token, gaps between tokens are the gaps between events.
-  if (one_each == ok && !windowed()) {
-    summary_.latency_ms["itl"] = summary_.latency_ms["icl"];
-    return;
-  }
-  gaps = GapSample();
-  if (counted == 0 && !windowed()) {
-    gaps.Reserve(table_.event_times_ns.size());
-    ForEachMeasured([&](size_t i, const RequestRecord&) {
-      if (known[i] == EventTokens::kOneEach)
-        ForEachGap(i, [&](int64_t gap_ns, uint32_t) { gaps.Add(gap_ns); });
-    });
-    summary_.latency_ms["itl"] = Describe(gaps, options_.percents);
-    return;
-  }
-  std::vector<WeightedValue> weighted;
-  weighted.reserve(table_.event_times_ns.size());
-  ForEachMeasured([&](size_t i, const RequestRecord&) {
-    if (known[i] == EventTokens::kUnknown) return;
-    ForEachGap(i, [&](int64_t gap_ns, uint32_t tokens) {
-      const double weight = known[i] == EventTokens::kOneEach ? 1 : tokens;
-      weighted.push_back({static_cast<double>(std::max<int64_t>(gap_ns, 0)) / weight, weight});
-    });
-  });
-  summary_.latency_ms["itl"] = Describe(weighted, options_.percents);
+  const bool same = digest_.one_token_each == ok && !windowed();
+  summary_.latency_ms["itl"] =
+      same ? summary_.latency_ms["icl"]
+           : llmbench::DescribeGaps(GapView(digest_.gaps(), GapUnit::kTokens), order, options_.percents);
 }
 
 void Summarizer::FollowConcurrency() {
@@ -400,7 +371,7 @@ void Summarizer::FollowConcurrency() {
   starts.reserve(summary_.requests);
   ends.reserve(summary_.requests);
   double in_flight_ns = 0, waiting_ns = 0;
-  ForEachMeasured([&](size_t, const RequestRecord& r) {
+  ForEachMeasured([&](const RequestRecord& r) {
     if (r.sent_ns == kNoTime) return;
     const int64_t end_ns = EndNs(r);
     const int64_t first_ns = FirstTokenNs(r) != kNoTime ? std::min(FirstTokenNs(r), end_ns) : end_ns;
@@ -445,8 +416,10 @@ bool Summarizer::MeetsGoodput(const RequestRecord& r) const {
 void Summarizer::JudgeGoodput() {
   if (options_.goodput.empty()) return;
   uint64_t scheduled_good = 0, arrived_good = 0;
-  ForEachMeasured([&](size_t, const RequestRecord& r) {
+  SecondBins good(digest_.origin_ns());
+  ForEachMeasured([&](const RequestRecord& r) {
     if (r.outcome != Outcome::kOk || !MeetsGoodput(r)) return;
+    good.Add(r.end_ns, 1);
     scheduled_good += Belongs(r);
     arrived_good += InWindow(r.end_ns);
   });
@@ -454,12 +427,46 @@ void Summarizer::JudgeGoodput() {
   summary_.goodput_share = summary_.requests > 0
                                ? static_cast<double>(scheduled_good) / static_cast<double>(summary_.requests)
                                : 0;
+  summary_.rate_intervals["goodput"] = IntervalOf(good, *summary_.goodput);
 }
 
 }  // namespace
 
 RunSummary Summarize(const RecordTable& table, const SummaryOptions& options) {
-  return Summarizer(table, options).Run();
+  EventDigest digest(options.window);
+  digest.Reserve(table.requests.size(), table.event_times_ns.size());
+  for (size_t i = 0; i < table.requests.size(); ++i) {
+    const auto begin = static_cast<size_t>(table.event_offsets[i]);
+    const size_t count = static_cast<size_t>(table.event_offsets[i + 1]) - begin;
+    digest.Add(table.requests[i], std::span(table.event_times_ns).subspan(begin, count),
+               std::span(table.event_tokens).subspan(begin, count),
+               std::span(table.event_flags).subspan(begin, count));
+  }
+  return Summarizer(table.requests, digest, options).Run();
+}
+
+absl::StatusOr<FileSummary> SummarizeFile(const std::string& path, const SummaryOptions& options) {
+  EventDigest digest(options.window);
+  // The events of one request.
+  std::vector<int64_t> times_ns;
+  std::vector<uint32_t> tokens;
+  std::vector<uint8_t> flags;
+  auto take = [&](const RequestRecord& r, std::span<const uint8_t> blob) {
+    times_ns.clear();
+    tokens.clear();
+    flags.clear();
+    ForEachEvent(blob, r.sent_ns != kNoTime ? r.sent_ns : 0, [&](const BlobEvent& event) {
+      times_ns.push_back(event.time_ns);
+      tokens.push_back(event.tokens);
+      flags.push_back(event.flags);
+    });
+    digest.Add(r, times_ns, tokens, flags);
+  };
+  absl::StatusOr<RecordTable> rows = RecordTable::LoadRows(
+      path, [&](size_t requests, size_t events) { digest.Reserve(requests, events); }, take);
+  if (!rows.ok()) return rows.status();
+  RunSummary summary = Summarizer(rows->requests, digest, options).Run();
+  return FileSummary{std::move(summary), *std::move(rows)};
 }
 
 }  // namespace llmbench

@@ -7,6 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "llmbench/aggregate/event_digest.h"
+#include "llmbench/aggregate/intervals.h"
 #include "llmbench/record/record_table.h"
 
 namespace llmbench {
@@ -17,6 +20,9 @@ struct Distribution {
   // std: population, as vLLM's (NumPy's default); NaN when a failure stands in as +∞.
   double mean, median, std, min, max;
   std::vector<double> percentiles;  // in the order of SummaryOptions::percents
+  // 95 %. None (no percentile_intervals) of what counts failures as +∞ and of the client's own waits.
+  Interval mean_interval, median_interval;
+  std::vector<Interval> percentile_intervals;
 };
 
 struct SummaryOptions {
@@ -26,9 +32,8 @@ struct SummaryOptions {
   std::map<std::string, double> goodput;
   bool goodput_from_schedule = false;  // open loop: ttft and e2el of the goodput count from the schedule
   bool ignore_eos = false;
-  // Only [window_begin, window_end) ns since the start: requests sent in it (never sent: scheduled in it),
-  // gaps, tokens and completions that arrived in it. Absent: the whole measure phase.
-  std::optional<int64_t> window_begin_ns, window_end_ns;
+  // Requests sent in it (never sent: scheduled in it); gaps, tokens and completions that arrived in it.
+  MeasureWindow window;
 };
 
 // Rows of the warm-up count nowhere. Tokens and events are those of ok and cut requests.
@@ -41,8 +46,9 @@ struct RunSummary {
   uint64_t input_tokens = 0, output_tokens = 0, cached_tokens = 0, reasoning_tokens = 0;
   uint64_t events = 0, merged_events = 0, retried = 0, reused = 0, length_mismatched = 0;
   double request_throughput = 0, input_throughput = 0, output_throughput = 0,
-         total_throughput = 0;                   // per second
-  std::optional<double> goodput, goodput_share;  // requests/s; share of all scheduled requests
+         total_throughput = 0;                     // per second
+  std::optional<double> goodput, goodput_share;    // requests/s; share of all scheduled requests
+  std::map<std::string, Interval> rate_intervals;  // of the rates above, by their names, and of goodput
   // ttft tpot itl icl e2el ttfb ttfat ttft_from_schedule e2el_from_schedule client_lag slot_wait connect_wait
   // normalized_latency connect dns tls
   std::map<std::string, Distribution> latency_ms;
@@ -57,5 +63,13 @@ struct RunSummary {
 };
 
 RunSummary Summarize(const RecordTable& table, const SummaryOptions& options);
+
+// The same from a file, without ever holding its events: a gap takes four bytes. `rows` has everything but
+// events and texts.
+struct FileSummary {
+  RunSummary summary;
+  RecordTable rows;
+};
+absl::StatusOr<FileSummary> SummarizeFile(const std::string& path, const SummaryOptions& options);
 
 }  // namespace llmbench

@@ -126,9 +126,16 @@ class TemporaryCopy {
   std::error_code error_;
 };
 
+// Where blobs go that are not to be kept.
+struct BlobTaker {
+  const std::function<void(size_t, size_t)>& on_size;
+  const std::function<void(const RequestRecord&, std::span<const uint8_t>)>& on_row;
+};
+
 class TableLoader {
  public:
-  TableLoader(const std::string& path, bool salvage) : path_(path), salvage_(salvage) {}
+  TableLoader(const std::string& path, bool salvage, const BlobTaker* taker = nullptr)
+      : path_(path), salvage_(salvage), taker_(taker) {}
 
   absl::StatusOr<RecordTable> Load();
 
@@ -146,6 +153,7 @@ class TableLoader {
 
   const std::string path_;
   const bool salvage_;
+  const BlobTaker* const taker_;
   std::unique_ptr<TemporaryCopy> copy_;
   Database db_;
   RecordTable table_;
@@ -213,6 +221,10 @@ absl::Status TableLoader::Reserve() {
   const auto events = static_cast<size_t>(std::min(counted, bytes / 2));
   table_.requests.reserve(static_cast<size_t>(rows));
   table_.event_offsets.reserve(static_cast<size_t>(rows) + 1);
+  if (taker_ != nullptr) {
+    taker_->on_size(static_cast<size_t>(rows), events);
+    return absl::OkStatus();
+  }
   table_.event_times_ns.reserve(events);
   table_.event_tokens.reserve(events);
   table_.event_flags.reserve(events);
@@ -223,8 +235,10 @@ absl::Status TableLoader::ReadRows() {
   Cursor requests(Prepare(db_.get(), SelectRequestsSql().c_str()));
   Cursor events(Prepare(db_.get(), "SELECT request_id, events FROM event ORDER BY request_id"));
   if (!requests.valid() || !events.valid()) return Damaged(sqlite3_errmsg(db_.get()));
-  Cursor texts(
-      Prepare(db_.get(), "SELECT request_id, text FROM text ORDER BY request_id"));  // a table few files have
+  Cursor texts(taker_ != nullptr
+                   ? nullptr
+                   : Prepare(db_.get(),
+                             "SELECT request_id, text FROM text ORDER BY request_id"));  // few files have it
 
   table_.event_offsets.push_back(0);
   size_t unreadable = 0;
@@ -236,7 +250,13 @@ absl::Status TableLoader::ReadRows() {
       continue;
     }
     const int64_t id = table_.requests.back().id;
-    if (events.MoveTo(id)) ReadEvents(events.get());
+    const bool has_events = events.MoveTo(id);
+    if (taker_ != nullptr) {
+      taker_->on_row(table_.requests.back(),
+                     has_events ? BlobOf(events.get(), 1) : std::span<const uint8_t>());
+    } else if (has_events) {
+      ReadEvents(events.get());
+    }
     table_.event_offsets.push_back(static_cast<int64_t>(table_.event_times_ns.size()));
     if (texts.valid())
       table_.texts.emplace_back(texts.MoveTo(id) ? TextOf(texts.get(), 1) : std::string_view());
@@ -328,6 +348,13 @@ void TableLoader::ReadEvents(sqlite3_stmt* statement) {
 
 absl::StatusOr<RecordTable> RecordTable::Load(const std::string& path, bool salvage) {
   return TableLoader(path, salvage).Load();
+}
+
+absl::StatusOr<RecordTable> RecordTable::LoadRows(
+    const std::string& path, const std::function<void(size_t, size_t)>& on_size,
+    const std::function<void(const RequestRecord&, std::span<const uint8_t>)>& on_row) {
+  const BlobTaker taker{on_size, on_row};
+  return TableLoader(path, /*salvage=*/false, &taker).Load();
 }
 
 }  // namespace llmbench

@@ -1,7 +1,10 @@
 // All rows of a result, read back from its file: what every number is computed from.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +32,13 @@ struct RecordTable {
   // Torn blobs give the events before the tear. A file that is itself damaged (cut short by a copy, say) is
   // an error, unless `salvage` asks for the rows before the damage.
   static absl::StatusOr<RecordTable> Load(const std::string& path, bool salvage = false);
+
+  // The same without events and texts, of which a long run has more than memory. Calls on_size once, with the
+  // numbers of requests and (at most) of events, then on_row for each row with its blob (event_blob.h), which
+  // is empty when it has none.
+  static absl::StatusOr<RecordTable> LoadRows(
+      const std::string& path, const std::function<void(size_t requests, size_t events)>& on_size,
+      const std::function<void(const RequestRecord&, std::span<const uint8_t> events)>& on_row);
 };
 
 }  // namespace llmbench

@@ -187,8 +187,8 @@ TEST(RunSummary, AWindowTakesWhatWasSentAndWhatArrivedInIt) {
   table.Add(0, {50, 100, 150}, 160);  // sent before, two events and the completion inside
   table.Add(120, {180, 250}, 260);    // sent inside, completes behind
   SummaryOptions options;
-  options.window_begin_ns = 100 * kMs;
-  options.window_end_ns = 200 * kMs;
+  options.window.begin_ns = 100 * kMs;
+  options.window.end_ns = 200 * kMs;
   RunSummary s = table.Summarize(options);
   EXPECT_DOUBLE_EQ(s.duration_s, 0.1);
   EXPECT_EQ(s.requests, 1u);
@@ -204,7 +204,7 @@ TEST(RunSummary, TokensOfLargeEventsAreSpreadByTheirCounts) {
   Table table;
   table.Add(0, {50, 150}, 150, {1, 9}).output_tokens = 20;  // the server's total stands, shared out 1 : 9
   SummaryOptions options;
-  options.window_begin_ns = 100 * kMs;
+  options.window.begin_ns = 100 * kMs;
   EXPECT_EQ(table.Summarize(options).output_tokens, 18u);
 }
 

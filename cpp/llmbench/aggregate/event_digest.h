@@ -1,0 +1,86 @@
+// What a summary needs of a run's events, taken in row by row so that the events themselves need not be kept.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "llmbench/aggregate/gap_sample.h"
+#include "llmbench/record/request_record.h"
+
+namespace llmbench {
+
+// [begin, end) in nanoseconds since the run's start; by default the whole run.
+struct MeasureWindow {
+  int64_t begin_ns = kNoTime;
+  int64_t end_ns = std::numeric_limits<int64_t>::max();
+
+  bool whole() const { return begin_ns == kNoTime && end_ns == std::numeric_limits<int64_t>::max(); }
+  bool Contains(int64_t t_ns) const { return t_ns >= begin_ns && t_ns < end_ns; }
+  // A request belongs to the window it was sent in, or, when it never was, scheduled in.
+  bool Owns(const RequestRecord& r) const {
+    return whole() || Contains(r.sent_ns != kNoTime ? r.sent_ns : r.scheduled_ns);
+  }
+};
+
+// Amounts by the second in which they came, counted from `origin_ns`. What came before that, or more than 48
+// days after, is left out.
+class SecondBins {
+ public:
+  explicit SecondBins(int64_t origin_ns) : origin_ns_(origin_ns) {}
+
+  void Add(int64_t t_ns, double amount);
+  // Where the second ends that t_ns lies in; the origin when that lies ahead.
+  int64_t EndOfSecond(int64_t t_ns) const;
+  // The whole seconds before end_ns, those in which nothing came included.
+  std::vector<double> Until(int64_t end_ns) const;
+
+ private:
+  static constexpr size_t kMostBins = size_t{1} << 22;
+
+  int64_t origin_ns_;
+  std::vector<double> bins_;
+};
+
+// Rows of the warm-up, and failed ones, contribute nothing.
+class EventDigest {
+ public:
+  explicit EventDigest(const MeasureWindow& window) : window_(window), output_tokens_(0) {}
+
+  void Reserve(size_t rows, size_t most_events) { gaps_.Reserve(most_events, rows); }
+  // Rows in their order, with all their events.
+  void Add(const RequestRecord& r, std::span<const int64_t> times_ns, std::span<const uint32_t> tokens,
+           std::span<const uint8_t> flags);
+
+  // Those of ok requests, one after the other, that ended in the window.
+  const GapSample& gaps() const { return gaps_; }
+  // Indices of the rows that are the requests of gaps().
+  std::span<const uint32_t> gap_rows() const { return gap_rows_; }
+
+  // Ok requests of the window; those with as many tokens as events; those that say how many each event holds.
+  uint64_t ok = 0, one_token_each = 0, counted = 0;
+  // That came in the window, of ok and cut requests. A request's tokens are spread over its events by the
+  // counts these carry, else evenly; without events they came with the end.
+  double tokens_in_window = 0;
+  uint64_t events = 0, merged_events = 0;
+  // From the first row that was sent, or from the window's begin.
+  int64_t origin_ns() const { return origin_ns_; }
+  const SecondBins& output_tokens() const { return output_tokens_; }
+
+ private:
+  void AddTokens(const RequestRecord& r, std::span<const int64_t> times_ns, std::span<const uint32_t> tokens,
+                 std::span<const uint8_t> flags, bool all_counted);
+  void AddGaps(const RequestRecord& r, std::span<const int64_t> times_ns, std::span<const uint32_t> tokens,
+               bool all_counted);
+
+  const MeasureWindow window_;
+  int64_t origin_ns_ = kNoTime;
+  uint32_t rows_ = 0;
+  GapSample gaps_;
+  std::vector<uint32_t> gap_rows_;
+  SecondBins output_tokens_;
+};
+
+}  // namespace llmbench

@@ -1,0 +1,72 @@
+// Order statistics of a sequence too large to copy, to sort or to reorder: it is only walked, once per digit.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace llmbench {
+
+// The elements under one prefix of the key, by the digit after it.
+struct DigitCounts {
+  static constexpr int kBits = 16;
+  static constexpr size_t kRadix = size_t{1} << kBits;
+  static constexpr uint32_t kNowhere = ~uint32_t{0};
+
+  DigitCounts() : counts(kRadix), next(kRadix, kNowhere) {}
+
+  std::vector<uint64_t> counts;  // weights
+  std::vector<uint32_t> next;    // the same of the next digit, by their place in the list of all
+};
+
+// Keys below 2^(16 · kDigits). `for_each(fn)` calls fn(key, weight) for every element and always in full; an
+// element stands for `weight` of its kind. Returns the key at each of `ranks`, positions from 0 in the sorted
+// sequence, each below the sum of the weights. Counts by the leading 16 bits, then, where a rank falls, by
+// the next: memory is 768 KB for each different prefix that a rank falls under.
+template <int kDigits, typename ForEach>
+std::vector<uint64_t> SelectKeys(const ForEach& for_each, std::span<const uint64_t> ranks) {
+  constexpr int kBits = DigitCounts::kBits;
+  constexpr size_t kRadix = DigitCounts::kRadix;
+  constexpr uint32_t kNowhere = DigitCounts::kNowhere;
+  struct Target {
+    uint64_t left;  // rank within the node
+    uint32_t node = 0;
+    uint64_t key = 0;
+  };
+  std::array<std::vector<DigitCounts>, kDigits + 1> levels;
+  levels[0].resize(1);
+  std::vector<Target> targets;
+  for (const uint64_t rank : ranks) targets.push_back({rank});
+  for (int depth = 0; depth < kDigits; ++depth) {
+    for_each([&levels, depth](uint64_t key, uint64_t weight) {
+      uint32_t node = 0;
+      int shift = kBits * (kDigits - 1);
+      for (int level = 0; level < depth; ++level, shift -= kBits) {
+        node = levels[static_cast<size_t>(level)][node].next[(key >> shift) % kRadix];
+        if (node == kNowhere) return;
+      }
+      levels[static_cast<size_t>(depth)][node].counts[(key >> shift) % kRadix] += weight;
+    });
+    std::vector<DigitCounts>& nodes = levels[static_cast<size_t>(depth)];
+    std::vector<DigitCounts>& children = levels[static_cast<size_t>(depth) + 1];
+    for (Target& target : targets) {
+      DigitCounts& node = nodes[target.node];
+      size_t digit = 0;
+      while (digit + 1 < kRadix && target.left >= node.counts[digit]) target.left -= node.counts[digit++];
+      target.key = target.key << kBits | digit;
+      if (depth + 1 == kDigits) continue;
+      if (node.next[digit] == kNowhere) {
+        node.next[digit] = static_cast<uint32_t>(children.size());
+        children.emplace_back();
+      }
+      target.node = node.next[digit];
+    }
+  }
+  std::vector<uint64_t> keys;
+  for (const Target& target : targets) keys.push_back(target.key);
+  return keys;
+}
+
+}  // namespace llmbench
