@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llmbench.errors import ResultsError
 from llmbench.verdict import Facts, Verdict, judge
 
 if TYPE_CHECKING:
@@ -18,22 +20,22 @@ WARMUP = 0
 
 
 def evaluate(
-    table: RecordTable, config: Mapping[str, Any], client: Mapping[str, Any], notes: Sequence[str] = ()
+    source: RecordTable | Path, config: Mapping[str, Any], client: Mapping[str, Any], notes: Sequence[str] = ()
 ) -> tuple[dict[str, Any], Verdict, dict[str, str]]:
-    """Summary, verdict and the top message of each class of failure, under the settings in `config`."""
-    from llmbench import _core
+    """Summary, verdict and the top message of each class of failure, under the settings in `config`.
+
+    From a result file, rather than from a table, the events of a long run never fill the memory.
+    """
 
     load, workload = config.get("load", {}), config.get("workload", {})
     open_loop = load.get("arrival") != "closed"
     percents = [float(each) for each in config.get("percentiles") or (50, 90, 95, 99)]
-    summary = dict(
-        _core.summarize(
-            table,
-            percents=percents,
-            goodput={name: float(limit) for name, limit in (config.get("goodput") or {}).items()},
-            goodput_from_schedule=open_loop,
-            ignore_eos=bool(config.get("ignore_eos")),
-        )
+    summary, table = _summarize(
+        source,
+        percents=percents,
+        goodput={name: float(limit) for name, limit in (config.get("goodput") or {}).items()},
+        goodput_from_schedule=open_loop,
+        ignore_eos=bool(config.get("ignore_eos")),
     )
     summary["percents"] = percents
     ended = summary["completed"] + summary["failed"]
@@ -57,6 +59,18 @@ def evaluate(
         )
     )
     return summary, verdict, top_messages(table)
+
+
+def _summarize(source: RecordTable | Path, **options: Any) -> tuple[dict[str, Any], RecordTable]:
+    from llmbench import _core
+
+    if not isinstance(source, Path):
+        return dict(_core.summarize(source, **options)), source
+    try:
+        summary, rows = _core.summarize_file(str(source), **options)
+    except _core.CoreError as error:
+        raise ResultsError(str(error)) from None
+    return dict(summary), rows
 
 
 def per_gpu_and_cost(summary: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def flat(result: Result, *, detailed: bool = False, texts: bool = False) -> dict
         "status": result.status,
         "start_time": datetime.fromtimestamp(started, timezone.utc).isoformat(),
         "verdict": result.verdict.to_dict(),
+        "intervals": _intervals(result),
         "from_schedule": {
             name.removesuffix("_from_schedule"): _plain(each)
             for name, each in summary.latencies.items()
@@ -76,7 +77,7 @@ def flat(result: Result, *, detailed: bool = False, texts: bool = False) -> dict
             "waiting_mean": summary.get("waiting_mean"),
             "decoding_mean": summary.get("decoding_mean"),
         },
-        "summary": summary.to_dict(),
+        "summary": {name: each for name, each in summary.to_dict().items() if name != "intervals"},
         "client": dict(result.client),
         "environment": dict(result.environment),
         "config": dict(config),
@@ -104,7 +105,7 @@ def load(path: Path) -> Result:
         return Result(
             path=beside if beside.exists() else None,
             config=ours.get("config", {}),
-            summary=ours["summary"],
+            summary={**ours["summary"], "intervals": _stored_intervals(ours)},
             verdict=Verdict.from_dict(ours.get("verdict", {})),
             client=ours.get("client", {}),
             environment=ours.get("environment", {}),
@@ -113,6 +114,24 @@ def load(path: Path) -> Result:
             error_messages=ours.get("error_messages", {}),
         )
     return _from_foreign(content)
+
+
+def _intervals(result: Result) -> dict[str, Any]:
+    """By the flat keys; where those of `itl` hold gaps between chunks, so do their intervals."""
+    stored: Mapping[str, Any] = result.summary.get("intervals") or {}
+    if result.config.get("itl") != "chunk":
+        return dict(stored)
+    kept = {key: each for key, each in stored.items() if not key.endswith("_itl_ms")}
+    return kept | {
+        key.replace("_icl_ms", "_itl_ms"): each for key, each in stored.items() if key.endswith("_icl_ms")
+    }
+
+
+def _stored_intervals(ours: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a file, back under the names of the summary's own latencies."""
+    chunks = (ours.get("config") or {}).get("itl") == "chunk"
+    stored = ours.get("intervals") or {}
+    return {key: each for key, each in stored.items() if not (chunks and key.endswith("_itl_ms"))}
 
 
 def _from_foreign(content: Mapping[str, Any]) -> Result:

@@ -33,6 +33,31 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
+class Interval:
+    """The 95 % interval of one number, in its unit; docs/metrics.md says how it is made."""
+
+    low: float | None = None
+    high: float | None = None
+    """None where the run does not tell; `reason` says why."""
+    n_eff: float = 0.0
+    """The independent values that the run's are worth."""
+    supported: bool = False
+    needs_requests: int | None = None
+    """How many requests like these would support a percentile."""
+    excursions: int | None = None
+    """The separate stretches above a percentile, counted where requests hang together."""
+    reason: str | None = None
+
+    @property
+    def half_width(self) -> float | None:
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Interval:
+        return cls(**{name: stored[name] for name in cls.__dataclass_fields__ if name in stored})
+
+
+@dataclass(frozen=True)
 class Distribution:
     """One latency in milliseconds: `.mean`, `.median`, `.p99`, …; None where there is no value."""
 
@@ -43,6 +68,11 @@ class Distribution:
     min: float | None = None
     max: float | None = None
     percentiles: Mapping[float, float | None] = field(default_factory=dict)
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+
+    def interval(self, name: str) -> Interval | None:
+        """The 95 % interval of `mean`, `median`, `p99`, …; None where none was computed."""
+        return self.intervals.get(f"p{name[1:].replace('_', '.')}" if name[:1] == "p" else name)
 
     def percentile(self, percent: float) -> float | None:
         """One of the percentiles that were computed."""
@@ -68,8 +98,13 @@ class Summary:
     def __init__(self, stored: Mapping[str, Any]) -> None:
         self._stored = dict(stored)
         percents = [float(each) for each in stored.get("percents", ())]
+        self.intervals = {
+            key: Interval.from_dict(each) for key, each in (stored.get("intervals") or {}).items()
+        }
+        """95 % intervals by the keys of the flat JSON: p99_ttft_ms, request_throughput, …"""
         self.latencies = {
-            name: _distribution(each, percents) for name, each in stored.get("latency_ms", {}).items()
+            name: _distribution(each, percents, _intervals_of(name, percents, self.intervals))
+            for name, each in stored.get("latency_ms", {}).items()
         }
         """By name: ttft, tpot, itl, icl, e2el, ttft_from_schedule, client_lag, …"""
         self.with_failures = {
@@ -389,7 +424,16 @@ def percent_name(percent: float) -> str:
     return f"p{percent:g}"
 
 
-def _distribution(stored: Mapping[str, Any], percents: Sequence[float]) -> Distribution:
+def _intervals_of(
+    metric: str, percents: Sequence[float], intervals: Mapping[str, Interval]
+) -> dict[str, Interval]:
+    names = ["mean", "median", *(percent_name(each) for each in percents)]
+    return {name: intervals[f"{name}_{metric}_ms"] for name in names if f"{name}_{metric}_ms" in intervals}
+
+
+def _distribution(
+    stored: Mapping[str, Any], percents: Sequence[float], intervals: Mapping[str, Interval] | None = None
+) -> Distribution:
     values = stored.get("percentiles") or ()
     return Distribution(
         n=int(stored.get("n") or 0),
@@ -399,6 +443,7 @@ def _distribution(stored: Mapping[str, Any], percents: Sequence[float]) -> Distr
         min=stored.get("min"),
         max=stored.get("max"),
         percentiles=dict(zip(percents, values, strict=False)),
+        intervals=intervals or {},
     )
 
 

@@ -384,10 +384,13 @@ class _Measurement:
         client = secrecy.scrub(client, self.endpoint.secrets())
         try:
             results.blank_secrets(path, self.endpoint.secrets())
-            table = results.load_table(path)
+            # Without a file the rows stay in memory, events and all.
+            table = None if save else results.load_table(path)
+            summary, verdict, messages = evaluation.evaluate(
+                path if table is None else table, config, client, self._notes(client)
+            )
         except ResultsError as error:
             raise failure or error from None
-        summary, verdict, messages = evaluation.evaluate(table, config, client, self._notes(client))
         interrupted = signum is not None or bool(client.get("interrupted"))
         stored |= {
             "status": "interrupted" if interrupted else "finished",
@@ -409,7 +412,7 @@ class _Measurement:
             interrupted_by=signum,
             start_unix_ns=stored["start_unix_ns"],
             error_messages=stored["error_messages"],
-            table=None if save else table,
+            table=table,
         )
         try:
             if failure is not None:
