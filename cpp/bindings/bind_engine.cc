@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -240,15 +241,45 @@ class PyRun {
     return d;
   }
 
+  // The points of one second, on the writer's thread; docs/results.md says what the names mean. A latency of
+  // a second in which no request ended has no point.
   std::vector<ResultWriter::Options::Sample> Sample() {
     const RunSnapshot s = run_->Snapshot();
-    return {{"client", "in_flight", static_cast<double>(s.in_flight)},
-            {"client", "waiting", static_cast<double>(s.waiting)},
-            {"client", "sent", static_cast<double>(s.sent)},
-            {"client", "completed", static_cast<double>(s.completed)},
-            {"client", "failed", static_cast<double>(s.failed)},
-            {"client", "output_events", static_cast<double>(s.output_events)},
-            {"client", "worker_busy", s.busiest_worker}};
+    const LiveInterval interval = stats_.TakeInterval();
+    sampled_output_tokens_ += interval.output_tokens;
+    std::vector<ResultWriter::Options::Sample> points;
+    const auto add = [&points](const char* name, double value) {
+      if (!std::isnan(value)) points.push_back({"client", name, value});
+    };
+    add("in_flight", static_cast<double>(s.in_flight));
+    add("waiting", static_cast<double>(s.waiting));
+    add("sent", static_cast<double>(s.sent));
+    add("completed", static_cast<double>(s.completed));
+    add("failed", static_cast<double>(s.failed));
+    add("output_events", static_cast<double>(s.output_events));
+    add("output_tokens", static_cast<double>(sampled_output_tokens_));
+    add("bytes_in", static_cast<double>(s.bytes_in));
+    add("ttft_p50_ms", interval.ttft.p50_ms);
+    add("ttft_p99_ms", interval.ttft.p99_ms);
+    add("client_lag_p99_ms", interval.client_lag.p99_ms);
+    add("read_lateness_p99_ms", interval.read_lateness.p99_ms);
+    add("worker_busy", BusiestWorker(s));
+    return points;
+  }
+
+  // CPU share of the busiest worker since the sample before, whoever else takes snapshots meanwhile; NaN
+  // while there is none.
+  double BusiestWorker(const RunSnapshot& s) {
+    double busiest = std::numeric_limits<double>::quiet_NaN();
+    const double wall_ns = (s.elapsed_s - sampled_at_s_) * kNsPerSecond;
+    for (size_t i = 0; i < s.worker_cpu_ns.size(); ++i) {
+      const bool known = i < sampled_cpu_ns_.size() && sampled_cpu_ns_[i] >= 0 && s.worker_cpu_ns[i] >= 0;
+      if (!known || wall_ns <= 0) continue;
+      busiest = std::fmax(busiest, static_cast<double>(s.worker_cpu_ns[i] - sampled_cpu_ns_[i]) / wall_ns);
+    }
+    sampled_at_s_ = s.elapsed_s;
+    sampled_cpu_ns_ = s.worker_cpu_ns;
+    return busiest;
   }
 
   py::dict Evidence() {
@@ -297,6 +328,10 @@ class PyRun {
 
   const std::string path_;
   LiveStats stats_;  // the writer's observer: outlives it
+  // The sampler's, as of its last point.
+  uint64_t sampled_output_tokens_ = 0;
+  double sampled_at_s_ = 0;
+  std::vector<int64_t> sampled_cpu_ns_;
   std::unique_ptr<ResultWriter> writer_;
   std::unique_ptr<Run> run_;  // ends before the writer
   bool started_ = false;

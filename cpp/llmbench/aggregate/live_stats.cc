@@ -1,6 +1,7 @@
 #include "llmbench/aggregate/live_stats.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "llmbench/aggregate/order_statistics.h"
 #include "llmbench/aggregate/request_times.h"
@@ -54,6 +55,9 @@ void LiveStats::OnRecord(const RequestRecord& record, std::span<const uint8_t> e
   RecordIfKnown(ttft_, TtftNs(record));
   RecordIfKnown(e2el_, E2eNs(record));
   RecordIfKnown(client_lag_, ClientLagNs(record));
+  RecordIfKnown(ttft_now_, TtftNs(record));
+  RecordIfKnown(client_lag_now_, ClientLagNs(record));
+  output_tokens_now_ += static_cast<uint64_t>(OutputTokens(record));
   int64_t previous_ns = kNoTime;
   ForEachEvent(events, record.sent_ns, [&](const BlobEvent& event) {
     if (previous_ns != kNoTime) icl_.Record(event.time_ns - previous_ns);
@@ -63,7 +67,9 @@ void LiveStats::OnRecord(const RequestRecord& record, std::span<const uint8_t> e
 
 void LiveStats::OnSample(ClientSample kind, int64_t value_ns) {
   const std::lock_guard lock(mutex_);
-  (kind == ClientSample::kMergedWidth ? merged_width_ : read_lateness_).Record(value_ns);
+  if (kind == ClientSample::kMergedWidth) return merged_width_.Record(value_ns);
+  read_lateness_.Record(value_ns);
+  read_lateness_now_.Record(value_ns);
 }
 
 LiveSnapshot LiveStats::Snapshot() const {
@@ -76,6 +82,16 @@ LiveSnapshot LiveStats::Snapshot() const {
   snapshot.read_lateness = Describe(read_lateness_);
   snapshot.merged_width = Describe(merged_width_);
   return snapshot;
+}
+
+LiveInterval LiveStats::TakeInterval() {
+  const std::lock_guard lock(mutex_);
+  const LiveInterval interval{std::exchange(output_tokens_now_, 0), Describe(ttft_now_),
+                              Describe(client_lag_now_), Describe(read_lateness_now_)};
+  for (LatencyHistogram* histogram : {&ttft_now_, &client_lag_now_, &read_lateness_now_}) {
+    if (histogram->count() > 0) histogram->Clear();
+  }
+  return interval;
 }
 
 }  // namespace llmbench

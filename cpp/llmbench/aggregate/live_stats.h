@@ -32,6 +32,13 @@ struct LiveSnapshot {
   LiveLatency read_lateness, merged_width;
 };
 
+// What one stretch of the run adds to its time series. Of ok requests that ended in it, warm-up left out.
+struct LiveInterval {
+  uint64_t output_tokens = 0;
+  LiveLatency ttft, client_lag;
+  LiveLatency read_lateness;  // of every read
+};
+
 // Fed by the writer's thread, read by any.
 class LiveStats final : public RecordObserver {
  public:
@@ -39,11 +46,15 @@ class LiveStats final : public RecordObserver {
   void OnSample(ClientSample kind, int64_t value_ns) override;
 
   LiveSnapshot Snapshot() const;
+  // What came since the call before. For one reader only.
+  LiveInterval TakeInterval();
 
  private:
   mutable std::mutex mutex_;
   LiveSnapshot counts_;  // its latencies are filled in by Snapshot
   LatencyHistogram ttft_, e2el_, icl_, client_lag_, read_lateness_, merged_width_;
+  LatencyHistogram ttft_now_, client_lag_now_, read_lateness_now_;
+  uint64_t output_tokens_now_ = 0;
 };
 
 }  // namespace llmbench

@@ -213,11 +213,13 @@ RunSnapshot RunImpl::Snapshot() {
   std::lock_guard lock(snapshot_mutex_);
   double busiest = 0;
   bool measured = false;
+  snapshot.worker_cpu_ns.assign(plan_.workers.size(), -1);
   for (size_t i = 0; i < plan_.workers.size(); ++i) {
     const LiveCounters& live = plan_.workers[i]->live();
     timespec cpu;
     if (!live.has_cpu_clock.load(std::memory_order_acquire)) continue;
     if (clock_gettime(live.cpu_clock.load(std::memory_order_relaxed), &cpu) != 0) continue;
+    snapshot.worker_cpu_ns[i] = ToNs(cpu);
     auto& [last_cpu, last_wall] = last_cpu_[i];
     if (now - last_wall < 100 * kNsPerMs) continue;
     busiest =

@@ -69,6 +69,8 @@ struct RunSnapshot {
   int64_t output_events = 0, bytes_in = 0;
   Phase phase = Phase::kWarmup;
   double busiest_worker = 0;  // CPU share since the last snapshot
+  // CPU time of each worker so far; -1 where it cannot be read (not yet started, or ended).
+  std::vector<int64_t> worker_cpu_ns = {};
 };
 
 struct WorkerReport {

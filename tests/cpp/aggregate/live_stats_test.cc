@@ -68,6 +68,31 @@ TEST(LiveStats, CountsAndPercentiles) {
   EXPECT_EQ(s.merged_width.max_ms, 5);
 }
 
+TEST(LiveStats, AnIntervalHoldsWhatCameSinceTheLastOne) {
+  LiveStats stats;
+  stats.OnRecord(Streamed(500), {});
+  stats.OnSample(ClientSample::kReadLateness, 7 * kNsPerMs);
+  LiveInterval interval = stats.TakeInterval();
+  EXPECT_EQ(interval.output_tokens, 3u);
+  EXPECT_EQ(interval.ttft.max_ms, 500);
+  EXPECT_EQ(interval.read_lateness.max_ms, 7);
+
+  for (int64_t ttft_ms = 1; ttft_ms <= 100; ++ttft_ms) stats.OnRecord(Streamed(ttft_ms), {});
+  stats.OnRecord(Streamed(10'000, Outcome::kTimeoutIdle), {});
+  stats.OnSample(ClientSample::kMergedWidth, 5 * kNsPerMs);
+  interval = stats.TakeInterval();
+  EXPECT_EQ(interval.output_tokens, 300u);
+  EXPECT_NEAR(interval.ttft.p50_ms, 50, 0.05);
+  EXPECT_NEAR(interval.ttft.p99_ms, 99, 0.1);
+  EXPECT_EQ(interval.client_lag.n, 100u);
+  EXPECT_EQ(interval.read_lateness.n, 0u);
+
+  interval = stats.TakeInterval();
+  EXPECT_EQ(interval.output_tokens, 0u);
+  EXPECT_TRUE(std::isnan(interval.ttft.p99_ms));
+  EXPECT_EQ(stats.Snapshot().ttft.n, 101u);
+}
+
 TEST(LiveStats, NothingYetIsNaN) {
   const LiveSnapshot s = LiveStats().Snapshot();
   EXPECT_EQ(s.requests, 0u);
