@@ -196,7 +196,17 @@ def _client_facts(result: Result) -> Iterator[tuple[str, str]]:
     evidence = result.verdict.evidence
     busy = (evidence.get("worker_busy") or {}).get("value")
     if busy is not None:
-        yield "client", f"busiest worker {busy:.0%}; headroom not measured"
+        yield "client", f"busiest worker {busy:.0%}; {_headroom(evidence.get('ceiling') or {})}"
+
+
+def _headroom(ceiling: Mapping[str, Any]) -> str:
+    """How much more load the client could have made, by its self-test."""
+    share = ceiling.get("value")
+    if not share:
+        return f"headroom not measured ({ceiling.get('text') or 'llmbench selftest'})"
+    if share >= 1:
+        return "beyond its ceiling"
+    return f"this client could have taken {number(1 / share)}× more"
 
 
 def _token_line(summary: Any) -> str:

@@ -21,7 +21,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from llmbench import _core, environment, evaluation, preflight, progress, results, secrecy
+from llmbench import _core, ceilings, environment, evaluation, preflight, progress, results, secrecy
 from llmbench.endpoint import Endpoint
 from llmbench.errors import (
     ClientLimitError,
@@ -165,12 +165,13 @@ class _Measurement:
             wait_ready_s=self.options.wait_ready,
         )
         with self._result_file() as path:
+            machine = environment.collect()
             stored = {
                 "status": "running",
                 "schema_version": SCHEMA_VERSION,
                 "version": _core.__version__,
                 "config": self.config(),
-                "environment": environment.collect(),
+                "environment": machine,
                 "start_unix_ns": time.time_ns(),
             }
             engine = self._make_engine(path, stored)
@@ -178,6 +179,7 @@ class _Measurement:
             signum = self._run(engine)
             client, failure = self._finish(engine)
             client |= environment.CpuCounters.read().since(cpu_before)
+            client["ceiling"] = self._ceiling(machine)
             return self._result(path, stored, client, signum, failure)
 
     def stop(self) -> None:
@@ -371,6 +373,13 @@ class _Measurement:
             return dict(engine.finish()), None
         except _core.CoreError as error:
             return {}, ResultsError(str(error))
+
+    def _ceiling(self, machine: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What the last self-test on this machine found, where it holds."""
+        if self.endpoint.scheme != "http":
+            return {"absent": "the self-test is of plain HTTP, and TLS costs more"}
+        known = ceilings.cached(machine)
+        return {**known.to_dict(), "cores": machine.get("cores_usable")} if known is not None else None
 
     def _result(
         self,

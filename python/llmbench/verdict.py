@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from llmbench.ceilings import Ceiling
+
 STATUSES = ("INVALID", "CLIENT-LIMITED", "UNSTABLE", "VALID")
 """Worst first."""
 
@@ -41,6 +43,9 @@ class Limits:
     merged_width_ms: float = 0.2
     merged_width_of_icl: float = 0.05
     merged_share: float = 0.02
+    ceiling: float = 0.70
+    ceiling_seconds: float = 1.0
+    """A run of less is not held against the ceiling: its rate is that of a burst."""
     consistency: float = 0.001
     growth_seconds: int = 20
     """Bins of one second that a judgement of stationarity takes at least."""
@@ -335,7 +340,27 @@ def merging(facts: Facts) -> Finding:
 
 
 def ceiling(facts: Facts) -> Finding:
-    return _absent("ceiling", 0.7, "no ceiling is known for this machine")
+    """The load as a share of what this client can take, where `llmbench selftest` has measured that."""
+    stored = facts.client.get("ceiling") or {}
+    known = Ceiling.from_dict(stored)
+    if known is None:
+        return _absent("ceiling", LIMITS.ceiling, stored.get("absent") or "llmbench selftest")
+    seconds = facts.summary.get("duration_s") or 0.0
+    if seconds < LIMITS.ceiling_seconds:
+        return _absent("ceiling", LIMITS.ceiling, f"not judged in under {LIMITS.ceiling_seconds:g} s")
+    workers, cores = len(facts.client.get("workers") or ()), int(stored.get("cores") or 1)
+    events = (facts.summary.get("events") or 0) / seconds
+    requests = int((facts.requests["sent_ns"] != ABSENT_NS).sum()) / seconds
+    share = known.share(events, requests, workers, cores)
+    most_events, most_requests = known.of_cores(max(1, min(workers, cores)))
+    text = (
+        f"{events:.0f} events/s and {requests:.0f} requests/s are {share:.0%} of what this client can take, limit "
+        f"{LIMITS.ceiling:.0%}: its ceiling is {most_events:.0f} events/s, or {most_requests:.0f} requests/s: "
+        f"{'use more --workers, or ' if workers < cores else ''}lower the load"
+    )
+    return Finding(
+        "ceiling", share, LIMITS.ceiling, "share", *_if(share > LIMITS.ceiling, "CLIENT-LIMITED", text)
+    )
 
 
 def stationarity(facts: Facts) -> Finding:

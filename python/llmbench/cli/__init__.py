@@ -14,6 +14,7 @@ COMMANDS: dict[str, str] = {
     "run": "one measurement of a running server",
     "sweep": "server settings × client settings, with resume",
     "sim": "the simulated LLM server",
+    "selftest": "this machine's ceiling and timing error",
     "ping": "one request, shown event by event",
     "backends": "the presets and what each can report",
     "plot": "one figure from results",
