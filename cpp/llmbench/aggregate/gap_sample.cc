@@ -61,42 +61,31 @@ GapView::GapView(const GapSample& sample, GapUnit unit) : sample_(sample), unit_
   for (size_t i = 0; i < sample.requests(); ++i) size_ += Leaves(i) ? 0 : sample.sizes_[i];
 }
 
-double GapView::Mean() const {
+GapView::Moments GapView::Describe() const {
+  Moments moments{0, 0, std::numeric_limits<double>::infinity(), 0};
   int64_t sum = 0;  // exact: 292 years
-  ForEach([&sum](size_t, int64_t gap, uint32_t) { sum += gap; });
-  return static_cast<double>(sum) / static_cast<double>(size());
-}
-
-// Sums request by request, so that rounding errors do not grow with the number of gaps.
-double GapView::StandardDeviation(double mean) const {
-  double sum = 0, sum_of_request = 0;
+  // Squares are of distances from some value of the sample, lest large numbers cancel, and summed request by
+  // request, lest rounding errors grow with the number of gaps.
+  double origin = kNaN, squares = 0, squares_of_request = 0;
   size_t current = 0;
   ForEach([&](size_t request, int64_t gap, uint32_t tokens) {
     if (request != current) {
-      sum += sum_of_request;
-      sum_of_request = 0;
+      squares += squares_of_request;
+      squares_of_request = 0;
       current = request;
     }
-    const double deviation = static_cast<double>(gap) / tokens - mean;
-    sum_of_request += deviation * deviation * tokens;
+    const double value = static_cast<double>(gap) / tokens;
+    if (std::isnan(origin)) origin = value;
+    sum += gap;
+    squares_of_request += (value - origin) * (value - origin) * tokens;
+    moments.min = std::min(moments.min, value);
+    moments.max = std::max(moments.max, value);
   });
-  return std::sqrt((sum + sum_of_request) / static_cast<double>(size()));
-}
-
-double GapView::Min() const {
-  double min = std::numeric_limits<double>::infinity();
-  ForEach([&min](size_t, int64_t gap, uint32_t tokens) {
-    min = std::min(min, static_cast<double>(gap) / tokens);
-  });
-  return min;
-}
-
-double GapView::Max() const {
-  double max = 0;
-  ForEach([&max](size_t, int64_t gap, uint32_t tokens) {
-    max = std::max(max, static_cast<double>(gap) / tokens);
-  });
-  return max;
+  const auto count = static_cast<double>(size());
+  moments.mean = static_cast<double>(sum) / count;
+  const double off = moments.mean - origin;
+  moments.deviation = std::sqrt(std::max(0.0, (squares + squares_of_request) / count - off * off));
+  return moments;
 }
 
 std::vector<double> GapView::AtRanks(std::span<const uint64_t> ranks) const {

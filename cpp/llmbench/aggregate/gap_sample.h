@@ -41,16 +41,16 @@ enum class GapUnit { kChunks, kTokens };
 
 // A sample's gaps between chunks; or between tokens: a gap before an event of k tokens is k gaps of a k-th of
 // it, and requests whose tokens are not known are left out. The sample outlives it and does not change.
-// Nanoseconds; Mean to Max ask for a view that is not empty.
+// Nanoseconds; Describe asks for a view that is not empty.
 class GapView {
  public:
   GapView(const GapSample& sample, GapUnit unit);
 
   uint64_t size() const { return size_; }
-  double Mean() const;
-  double StandardDeviation(double mean) const;  // of the population
-  double Min() const;
-  double Max() const;
+  struct Moments {
+    double mean, deviation, min, max;  // deviation: of the population
+  };
+  Moments Describe() const;
   // The values at these positions of the sorted view, in their order.
   std::vector<double> AtRanks(std::span<const uint64_t> ranks) const;
   std::vector<double> Percentiles(std::span<const double> percents) const;  // as llmbench::Percentiles

@@ -137,12 +137,13 @@ Distribution DescribeGaps(const GapView& gaps, std::span<const uint32_t> send_or
   const std::vector<double> values = gaps.Percentiles(asked);
   double mean = kNaN;
   if (gaps.size() != 0) {
-    mean = gaps.Mean();
+    const GapView::Moments moments = gaps.Describe();
+    mean = moments.mean;
     result.n = gaps.size();
     result.mean = Ms(mean);
-    result.std = Ms(gaps.StandardDeviation(mean));
-    result.min = Ms(gaps.Min());
-    result.max = Ms(gaps.Max());
+    result.std = Ms(moments.deviation);
+    result.min = Ms(moments.min);
+    result.max = Ms(moments.max);
     SetPercentiles(result, values);
   }
   GapIntervals intervals = IntervalsOfGaps(gaps, send_order, mean, asked, values);

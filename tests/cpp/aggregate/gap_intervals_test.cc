@@ -24,7 +24,7 @@ Found IntervalsOf(const GapSample& sample, GapUnit unit = GapUnit::kChunks) {
   std::vector<uint32_t> order(sample.requests());
   std::iota(order.begin(), order.end(), 0u);
   Found found;
-  found.mean = view.size() == 0 ? kNaN : view.Mean();
+  found.mean = view.size() == 0 ? kNaN : view.Describe().mean;
   found.values = view.Percentiles(kPercents);
   found.intervals = IntervalsOfGaps(view, order, found.mean, kPercents, found.values);
   return found;

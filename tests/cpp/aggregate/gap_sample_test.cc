@@ -35,14 +35,14 @@ void ExpectValues(const GapView& view, std::vector<double> plain) {
   for (const double gap : plain) sum += gap;
   const double mean = sum / static_cast<double>(plain.size());
   for (const double gap : plain) squares += (gap - mean) * (gap - mean);
-  EXPECT_NEAR(view.Mean(), mean, 1e-9 * mean);
-  EXPECT_NEAR(view.StandardDeviation(mean), std::sqrt(squares / static_cast<double>(plain.size())),
-              1e-9 * mean + 1e-9);
+  const GapView::Moments moments = view.Describe();
+  EXPECT_NEAR(moments.mean, mean, 1e-9 * mean);
+  EXPECT_NEAR(moments.deviation, std::sqrt(squares / static_cast<double>(plain.size())), 1e-9 * mean + 1e-9);
   const std::vector<double> found = view.Percentiles(kPercents);
   const std::vector<double> expected = Percentiles(plain, kPercents);
   for (size_t i = 0; i < found.size(); ++i) EXPECT_DOUBLE_EQ(found[i], expected[i]) << kPercents[i];
-  EXPECT_EQ(view.Min(), found[0]);
-  EXPECT_EQ(view.Max(), found[6]);
+  EXPECT_EQ(moments.min, found[0]);
+  EXPECT_EQ(moments.max, found[6]);
 }
 
 void ExpectSameAsPlainValues(const std::vector<int64_t>& gaps) {
@@ -99,7 +99,7 @@ TEST(GapSample, CountsByRequest) {
 TEST(GapSample, NegativeGapsCountAsNone) {
   const GapSample sample = SampleOf({{{-5}}});
   const GapView view(sample, GapUnit::kChunks);
-  EXPECT_EQ(view.Min(), 0);
+  EXPECT_EQ(view.Describe().min, 0);
   EXPECT_EQ(view.Percentiles(std::vector<double>{50})[0], 0);
 }
 
