@@ -142,6 +142,7 @@ py::dict ToDict(const RunSummary& summary, const std::vector<double>& percents) 
   LLMBENCH_FIELD(decoding_mean);
   LLMBENCH_FIELD(concurrency_peak);
   LLMBENCH_FIELD(sent_rate);
+  LLMBENCH_FIELD(output_tokens_by_second);
 #undef LLMBENCH_FIELD
   dict["intervals"] = IntervalsOf(summary, percents);
   return dict;

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llmbench import steadiness
 from llmbench.errors import ResultsError
 from llmbench.verdict import Facts, Verdict, judge
 
@@ -30,13 +31,14 @@ def evaluate(
     load, workload = config.get("load", {}), config.get("workload", {})
     open_loop = load.get("arrival") != "closed"
     percents = [float(each) for each in config.get("percentiles") or (50, 90, 95, 99)]
-    summary, table = _summarize(
-        source,
-        percents=percents,
-        goodput={name: float(limit) for name, limit in (config.get("goodput") or {}).items()},
-        goodput_from_schedule=open_loop,
-        ignore_eos=bool(config.get("ignore_eos")),
-    )
+    options = {
+        "percents": percents,
+        "goodput": {name: float(limit) for name, limit in (config.get("goodput") or {}).items()},
+        "goodput_from_schedule": open_loop,
+        "ignore_eos": bool(config.get("ignore_eos")),
+    }
+    summary, table = _summarize(source, **options)
+    bins = steadiness.bins(table.requests, tokens=summary.pop("output_tokens_by_second"))
     summary["percents"] = percents
     ended = summary["completed"] + summary["failed"]
     summary["error_rate"] = summary["failed"] / ended if ended else None
@@ -56,9 +58,26 @@ def evaluate(
             distinct_prompts=parameters.get("distinct") or workload.get("prompts"),
             prefix_asked=bool(parameters.get("prefix_len")),
             notes=tuple(notes),
+            bins=bins,
         )
     )
+    summary.update(_steady_state(source, bins, open_loop, options))
     return summary, verdict, top_messages(table)
+
+
+def _steady_state(
+    source: RecordTable | Path, bins: steadiness.Bins | None, open_loop: bool, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The summary of the time in which the run was steady, or why there is none."""
+    found = steadiness.steady_state(bins, open_loop=open_loop)
+    if bins is None or not found.found:
+        return {"steady_state": None, "steady_state_absent_because": found.absent_because}
+    begin_ns, end_ns = (bins.origin_ns + edge * steadiness.BIN_NS for edge in (found.begin, found.end))
+    summary, _ = _summarize(source, **options, window_ns=(begin_ns, end_ns))
+    del summary["output_tokens_by_second"]
+    summary["percents"] = options["percents"]
+    window = {"begin_s": begin_ns / 1e9, "end_s": end_ns / 1e9, "summary": summary}
+    return {"steady_state": window, "steady_state_absent_because": ""}
 
 
 def _summarize(source: RecordTable | Path, **options: Any) -> tuple[dict[str, Any], RecordTable]:

@@ -32,6 +32,7 @@ class RunOptions:
     percentiles: Sequence[float] = (50, 90, 95, 99)
     percentile_metrics: Sequence[str] = METRICS
     itl: str = "token"
+    steady_state: bool = False
     connect: str = "pooled"
     workers: int = 1
     connect_timeout: float = 10
@@ -122,6 +123,7 @@ _STORED = (
     "percentiles",
     "percentile_metrics",
     "itl",
+    "steady_state",
     "connect",
     "workers",
     "connect_timeout",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import html as markup
 import io
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmbench.results import percent_name
+from llmbench.steadiness import LEAST_BINS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +36,8 @@ _LATENCY_ROWS = (
     ("client_lag", "client lag"),
 )
 _ERROR_WIDTH = 160
+_STEADY = "steady, ms"
+"""The corner of the second table."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Report:
     facts: tuple[tuple[str, str], ...]
     columns: tuple[str, ...]
     latencies: tuple[tuple[str, ...], ...]
+    steady: tuple[tuple[str, ...], ...]
+    """The latencies of the steady part, where they were asked for."""
     notes: tuple[str, ...]
     errors: tuple[tuple[str, str, str], ...]
     """Class, count, most frequent message."""
@@ -63,6 +69,7 @@ def of(result: Result) -> Report:
         facts=tuple(_facts(result)),
         columns=("ms", "mean", *(percent_name(each) for each in percents), "max"),
         latencies=tuple(_latency_rows(result, percents)),
+        steady=tuple(_steady_rows(result, percents)),
         notes=tuple(_notes(result)),
         errors=tuple(
             (name, str(count), result.error_messages.get(name, ""))
@@ -93,12 +100,14 @@ def show(result: Result, console: Console | None = None) -> None:
         facts.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
     console.print(facts)
     console.print()
-    if report.latencies:
+    for corner, rows in ((report.columns[0], report.latencies), (_STEADY, report.steady)):
+        if not rows:
+            continue
         table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
-        table.add_column(report.columns[0], no_wrap=True)
+        table.add_column(corner, no_wrap=True)
         for name in report.columns[1:]:
             table.add_column(name, justify="right", no_wrap=True)
-        for row in report.latencies:
+        for row in rows:
             table.add_row(*row)
         console.print(table)
         console.print()
@@ -136,6 +145,8 @@ def html(result: Result) -> str:
     parts.append(_html_table((), report.facts, left=2))
     if report.latencies:
         parts.append(_html_table(report.columns, report.latencies, left=1))
+    if report.steady:
+        parts.append(_html_table((_STEADY, *report.columns[1:]), report.steady, left=1))
     if report.errors:
         rows = [(name, count, _cut(message)) for name, count, message in report.errors]
         parts.append(_html_table(("errors", "n", "most frequent message"), rows, left=3))
@@ -161,6 +172,7 @@ def _facts(result: Result) -> Iterator[tuple[str, str]]:
         "throughput",
         ", ".join(f"{number(summary.get(f'{name}_throughput'))} {unit}" for name, unit in rates),
     )
+    yield from _steady_facts(result)
     if summary.get("output_throughput_per_gpu") is not None:
         yield "per GPU", f"{number(summary.output_throughput_per_gpu)} output tokens/s"
     if summary.get("goodput") is not None:
@@ -183,6 +195,22 @@ def _facts(result: Result) -> Iterator[tuple[str, str]]:
     if summary.get("finish_reasons"):
         yield "finished by", ", ".join(f"{name} {count}" for name, count in summary.finish_reasons.items())
     yield from _client_facts(result)
+
+
+def _steady_facts(result: Result) -> Iterator[tuple[str, str]]:
+    steady = result.steady_state
+    if steady is not None:
+        summary, ttft = steady.summary, steady.summary.latencies.get("ttft")
+        rates = (
+            f"{number(summary.get('request_throughput'))} requests/s, "
+            f"{number(summary.get('output_throughput'))} output tokens/s"
+        )
+        median = f", TTFT p50 {milliseconds(ttft.median)} ms" if ttft is not None and ttft.n else ""
+        yield "steady state", f"{steady}: {rates}{median}"
+    elif (because := result.summary.get("steady_state_absent_because")) and (
+        result.config.get("steady_state") or (result.summary.get("duration_s") or 0) >= LEAST_BINS
+    ):
+        yield "steady state", f"none: {because}"
 
 
 def _client_facts(result: Result) -> Iterator[tuple[str, str]]:
@@ -246,6 +274,14 @@ def _latency_rows(result: Result, percents: list[float]) -> Iterator[tuple[str, 
                 for each in values.percentiles.values()
             ]
             yield f"{name.upper()} with failures", "", *cells, ""
+
+
+def _steady_rows(result: Result, percents: list[float]) -> Iterator[tuple[str, ...]]:
+    steady = result.steady_state
+    if steady is not None and result.config.get("steady_state"):
+        part = copy.copy(result)
+        part.summary = steady.summary
+        yield from _latency_rows(part, percents)
 
 
 def _row(values: Distribution, percents: list[float]) -> list[str]:

@@ -18,6 +18,8 @@ from llmbench.verdict import ABSENT_NS, Verdict
 
 WARMUP = 0
 """The phase code of warm-up requests."""
+_APART = ("intervals", "steady_state")
+"""Parts of a summary that have keys of their own beside it."""
 
 
 def flat(result: Result, *, detailed: bool = False, texts: bool = False) -> dict[str, Any]:
@@ -61,6 +63,7 @@ def flat(result: Result, *, detailed: bool = False, texts: bool = False) -> dict
         "start_time": datetime.fromtimestamp(started, timezone.utc).isoformat(),
         "verdict": result.verdict.to_dict(),
         "intervals": _intervals(result),
+        "steady_state": summary.get("steady_state"),
         "from_schedule": {
             name.removesuffix("_from_schedule"): _plain(each)
             for name, each in summary.latencies.items()
@@ -77,7 +80,7 @@ def flat(result: Result, *, detailed: bool = False, texts: bool = False) -> dict
             "waiting_mean": summary.get("waiting_mean"),
             "decoding_mean": summary.get("decoding_mean"),
         },
-        "summary": {name: each for name, each in summary.to_dict().items() if name != "intervals"},
+        "summary": {name: each for name, each in summary.to_dict().items() if name not in _APART},
         "client": dict(result.client),
         "environment": dict(result.environment),
         "config": dict(config),
@@ -105,7 +108,11 @@ def load(path: Path) -> Result:
         return Result(
             path=beside if beside.exists() else None,
             config=ours.get("config", {}),
-            summary={**ours["summary"], "intervals": _stored_intervals(ours)},
+            summary={
+                **ours["summary"],
+                "intervals": _stored_intervals(ours),
+                "steady_state": ours.get("steady_state"),
+            },
             verdict=Verdict.from_dict(ours.get("verdict", {})),
             client=ours.get("client", {}),
             environment=ours.get("environment", {}),

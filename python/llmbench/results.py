@@ -160,6 +160,21 @@ class Events:
         return self.times_ns[self.offsets[i] : self.offsets[i + 1]]
 
 
+@dataclass(frozen=True)
+class SteadyState:
+    """The longest time in which requests in flight and the token rate only fluctuated; docs/metrics.md says how it
+    is found."""
+
+    begin_s: float
+    """Since the run's start; so is the end."""
+    end_s: float
+    summary: Summary
+    """Of the requests sent, and the tokens and completions that came, within."""
+
+    def __str__(self) -> str:
+        return f"{self.begin_s:.0f} s to {self.end_s:.0f} s"
+
+
 class Plots:
     """The figures of one result: `result.plot.NAME(...)` is `llmbench.plots.NAME`, given this result."""
 
@@ -227,6 +242,14 @@ class Result:
     def errors(self) -> dict[str, int]:
         """Failures by class."""
         return dict(self.summary.get("errors") or {})
+
+    @property
+    def steady_state(self) -> SteadyState | None:
+        """The steady part; `.summary.steady_state_absent_because` says why there is none."""
+        stored = self.summary.get("steady_state")
+        if not stored:
+            return None
+        return SteadyState(float(stored["begin_s"]), float(stored["end_s"]), Summary(stored["summary"]))
 
     @property
     def json_path(self) -> Path | None:

@@ -69,6 +69,7 @@ def run(
     percentiles: Sequence[float] = (50, 90, 95, 99),
     percentile_metrics: Sequence[str] = METRICS,
     itl: str = "token",
+    steady_state: bool = False,
     connect: str = "pooled",
     workers: int = 1,
     connect_timeout: float = 10,
@@ -101,8 +102,9 @@ def run(
 
     Sends `num_requests` (by default as many as the workload or the load has), or for `duration` seconds. Times are in
     seconds, goodput limits in ms. Writes `result_dir`/NAME.llmbench unless `save` is false, and NAME.json
-    with `save_result`. `on_progress` is called about four times a second with live numbers; `progress`
-    shows a bar (by default in a terminal and in a notebook).
+    with `save_result`. `steady_state` shows the latencies of the steady part beside the whole run's.
+    `on_progress` is called about four times a second with live numbers; `progress` shows a bar (by default in a
+    terminal and in a notebook).
 
     The first Ctrl-C stops sending, waits up to `drain` seconds for running requests and returns a result whose
     `.interrupted` is true; the second raises KeyboardInterrupt at once, and the file is valid all the same.

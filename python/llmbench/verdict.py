@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from llmbench import steadiness
 from llmbench.ceilings import Ceiling
 
 STATUSES = ("INVALID", "CLIENT-LIMITED", "UNSTABLE", "VALID")
@@ -47,12 +48,12 @@ class Limits:
     ceiling_seconds: float = 1.0
     """A run of less is not held against the ceiling: its rate is that of a burst."""
     consistency: float = 0.001
-    growth_seconds: int = 20
+    growth_seconds: int = steadiness.LEAST_BINS
     """Bins of one second that a judgement of stationarity takes at least."""
-    growth_significance: float = 4.0
-    """Standard deviations of the Mann-Kendall trend test on requests in flight."""
-    growth_share: float = 0.5
-    """And the growth over the run, as a share of the mean in flight."""
+    growth_significance: float = steadiness.SIGNIFICANCE
+    """The slope of requests not answered yet, and of TTFT, in its standard deviations."""
+    growth_share: float = steadiness.GROWTH_SHARE
+    """And the growth over the run, as a share of their mean."""
     retried_share: float = 0.001
     cached_share: float = 0.01
 
@@ -139,6 +140,8 @@ class Facts:
     prefix_asked: bool = False
     notes: tuple[str, ...] = ()
     """Warnings from elsewhere."""
+    bins: steadiness.Bins | None = None
+    """The run second by second; None: they are made from the rows."""
 
     def column_ms(self, later: str, earlier: str) -> Times:
         """later − earlier in ms over the measured requests that have both."""
@@ -364,29 +367,47 @@ def ceiling(facts: Facts) -> Finding:
 
 
 def stationarity(facts: Facts) -> Finding:
-    """Open loop: whether requests in flight kept growing while requests were being sent."""
+    """Open loop: whether requests that were due kept piling up while more came."""
+    name = "in_flight_growth"
     if not facts.open_loop:
-        return _absent("in_flight_growth", None, "a closed loop holds it constant")
-    rows = facts.requests
-    seen = rows[(rows["sent_ns"] != ABSENT_NS) & (rows["end_ns"] != ABSENT_NS)]
-    if not len(seen):
-        return _absent("in_flight_growth", None, "nothing was sent")
-    first, last = int(seen["sent_ns"].min()), int(seen["sent_ns"].max())
-    bins = (last - first) // 10**9
-    if bins < LIMITS.growth_seconds:
-        return _absent("in_flight_growth", None, f"not judged in under {LIMITS.growth_seconds} s")
-    at = first + (np.arange(bins) * 10**9) + 5 * 10**8
-    running = np.searchsorted(np.sort(seen["sent_ns"]), at) - np.searchsorted(np.sort(seen["end_ns"]), at)
-    # The first fifth is the server filling up. Long runs are judged at every k-th second.
-    level = running[bins // 5 :: max(1, bins // 1000)].astype(np.float64)
-    trend, growth = _trend(level)
-    share = growth / max(1.0, float(level.mean()))
+        return _absent(name, None, "a closed loop holds it constant")
+    bins = facts.bins or steadiness.bins(facts.all_requests)
+    if bins is None:
+        return _absent(name, None, "nothing was sent")
+    growth = steadiness.growth(bins)
+    if growth is None:
+        return _absent(name, None, _too_short(bins))
     text = (
-        f"requests in flight grew by {growth:.0f} during the run (mean {level.mean():.0f}): the server cannot keep up "
-        "with this rate, and a longer run would give other numbers; lower --request-rate"
+        f"requests in flight, or due and not sent, grew by {growth.growth:.0f} during the run "
+        f"(mean {growth.mean:.0f}): the server cannot keep up with this rate, and a longer run "
+        "would give other numbers; lower --request-rate"
     )
-    bad = trend > LIMITS.growth_significance and share > LIMITS.growth_share
-    return Finding("in_flight_growth", share, LIMITS.growth_share, "share", *_if(bad, "UNSTABLE", text))
+    return Finding(name, growth.share, LIMITS.growth_share, "share", *_if(growth.growing, "UNSTABLE", text))
+
+
+def ttft_stationarity(facts: Facts) -> Finding:
+    """Open loop: whether the time to the first token kept growing. The queue of a server whose requests decode for
+    long is a small part of those in flight, and shows here first."""
+    name = "ttft_growth"
+    if not facts.open_loop:
+        return _absent(name, None, "a closed loop slows down with the server")
+    bins = facts.bins or steadiness.bins(facts.all_requests)
+    if bins is None:
+        return _absent(name, None, "nothing was sent")
+    growth = steadiness.ttft_growth(bins)
+    if growth is None:
+        return _absent(name, None, _too_short(bins))
+    text = (
+        f"TTFT from schedule grew by {growth.growth * 1000:.0f} ms during the run (mean {growth.mean * 1000:.0f} ms): "
+        "the server's queue was still growing, and a longer run would give other numbers; lower --request-rate"
+    )
+    return Finding(name, growth.share, LIMITS.growth_share, "share", *_if(growth.growing, "UNSTABLE", text))
+
+
+def _too_short(bins: steadiness.Bins) -> str:
+    if bins.sending < LIMITS.growth_seconds:
+        return f"not judged in under {LIMITS.growth_seconds} s"
+    return f"not judged: for {bins.filling} of {bins.sending} s the server was filling up"
 
 
 CHECKS: tuple[Callable[[Facts], Finding], ...] = (
@@ -404,6 +425,7 @@ CHECKS: tuple[Callable[[Facts], Finding], ...] = (
     merging,
     ceiling,
     stationarity,
+    ttft_stationarity,
 )
 
 
@@ -485,19 +507,3 @@ def _share_above(widths: Mapping[str, Any], limit: float) -> float:
     if widths["p50"] <= limit:
         return 0.50
     return 1.0
-
-
-def _trend(values: Times) -> tuple[float, float]:
-    """Mann-Kendall's z, corrected for the correlation of neighbours, and Theil-Sen's slope times the length."""
-    n = len(values)
-    i, j = np.triu_indices(n, 1)
-    differences = values[j] - values[i]
-    slope = float(np.median(differences / (j - i)))
-    variance = n * (n - 1) * (2 * n + 5) / 18
-    residual = values - slope * np.arange(n)
-    residual = residual - residual.mean()
-    spread = float(residual @ residual)
-    r = float(residual[:-1] @ residual[1:]) / spread if spread > 0 else 0.0
-    r = min(max(r, 0.0), 0.95)
-    variance *= (1 + r) / (1 - r)
-    return float(np.sign(differences).sum()) / math.sqrt(variance), slope * (n - 1)

@@ -390,6 +390,9 @@ def add_metrics(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--itl", choices=("token", "chunk"), default="token", help="gaps per token, or between chunks"
     )
+    group.add_argument(
+        "--steady-state", action="store_true", help="show the latencies of the steady part as well"
+    )
     group.add_argument("--strict", action="store_true", help="exit 3 unless the verdict is VALID")
     group.add_argument(
         "--max-error-rate", type=share, default=0.01, metavar="X", help="share of failures that is allowed"

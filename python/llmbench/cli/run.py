@@ -80,6 +80,7 @@ def main(argv: list[str]) -> int:
             percentiles=_percentiles(args),
             percentile_metrics=args.percentile_metrics,
             itl=args.itl,
+            steady_state=args.steady_state,
             connect=args.connect,
             workers=args.workers,
             connect_timeout=args.connect_timeout,

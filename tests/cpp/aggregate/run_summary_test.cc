@@ -200,6 +200,14 @@ TEST(RunSummary, AWindowTakesWhatWasSentAndWhatArrivedInIt) {
   EXPECT_DOUBLE_EQ(s.concurrency_mean, 0.6 + 0.8);
 }
 
+TEST(RunSummary, OutputTokensBySecond) {
+  Table table;
+  table.Add(500, {600, 1400, 1500, 3000}, 3600);
+  RunSummary s = table.Summarize();
+  EXPECT_EQ(s.output_tokens_by_second, (std::vector<double>{2, 1, 1, 0}));
+  EXPECT_TRUE(Table().Summarize().output_tokens_by_second.empty());
+}
+
 TEST(RunSummary, TokensOfLargeEventsAreSpreadByTheirCounts) {
   Table table;
   table.Add(0, {50, 150}, 150, {1, 9}).output_tokens = 20;  // the server's total stands, shared out 1 : 9
