@@ -19,6 +19,7 @@ import pytest
 
 import llmbench as lb
 from llmbench import _core
+from llmbench.plots import FIGURES
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -31,7 +32,7 @@ COMMANDS = {
     "llmbench sweep": ["-m", "llmbench", "sweep"],
     "llmbench plot": ["-m", "llmbench.plots.throughput_latency"],
     "python -m llmbench.run_benchmark": ["-m", "llmbench.run_benchmark"],
-    "python -m llmbench.plots.throughput_latency": ["-m", "llmbench.plots.throughput_latency"],
+    **{f"python -m llmbench.plots.{name}": ["-m", f"llmbench.plots.{name}"] for name in FIGURES},
     "python benchmarks/servers/llamacpp.py": [str(ROOT / "benchmarks" / "servers" / "llamacpp.py")],
 }
 

@@ -141,12 +141,17 @@ def legend(axes: Axes, handles: Sequence[Artist], labels: Sequence[str]) -> None
         return
     labels = [_shortened(label, 96) for label in labels]
     # Offsets in points: as shares of the Axes they would move when the layout makes room for the legend itself.
+    columns = 1
     if max(map(len, labels)) <= 22:
         corner, right, up = (1, 1), 14, 0
     else:
         corner, right, up = (0, 0), 0, -44
+        if len(labels) > 3 and max(map(len, labels)) <= 36:
+            columns = 2
     anchor = axes.transAxes + ScaledTranslation(right / 72, up / 72, axes.figure.dpi_scale_trans)
-    axes.legend(handles, labels, loc="upper left", bbox_to_anchor=corner, bbox_transform=anchor)
+    axes.legend(
+        handles, labels, loc="upper left", bbox_to_anchor=corner, bbox_transform=anchor, ncols=columns
+    )
 
 
 def caption(axes: Axes, text: str) -> None:
