@@ -141,34 +141,6 @@ def run_command(url: str, directory: Path, *arguments: str) -> list[str]:
     ]
 
 
-@dataclass(frozen=True)
-class Event:
-    """One output event: nanoseconds since the run's start, tokens (0: not told), flags."""
-
-    time_ns: int
-    tokens: int
-    flags: int
-
-
-def decode_events(blob: bytes, origin_ns: int) -> list[Event]:
-    """The result file's event blob: varint(nanoseconds since the one before), varint(tokens << 3 | flags)."""
-    values: list[int] = []
-    value = shift = 0
-    for byte in blob:
-        value |= (byte & 0x7F) << shift
-        if byte & 0x80:
-            shift += 7
-        else:
-            values.append(value)
-            value = shift = 0
-    events = []
-    now = origin_ns
-    for delta, packed in zip(values[::2], values[1::2], strict=True):
-        now += delta
-        events.append(Event(now, packed >> 3, packed & 7))
-    return events
-
-
 def query(result: Path, sql: str) -> list[tuple[Any, ...]]:
     """Rows of a result file, read with the standard library alone."""
     connection = sqlite3.connect(f"file:{result}?mode=ro", uri=True)

@@ -37,11 +37,15 @@ QUICK_STREAMS = (1, 10, 100)
 WITHIN = 0.95
 """The share of requests, and of gaps, whose error must lie within the budget."""
 
-_EVENT_LOAD = 0.4
-_REQUEST_LOAD = 0.3
+_MODERATE = 0.3
+"""How busy a worker is while costs are measured: a third of the ceiling."""
 _LEVEL_LOAD = 0.25
-"""Shares of the ceiling at which things are measured: all under half of it."""
+"""The share of the ceiling at which timing is measured."""
 _COST_STREAMS = 200
+_FIRST_EVENTS_PER_S = 10_000.0
+_FIRST_REQUESTS_PER_S = 1000.0
+_PILOTS, _PILOT_S = 5, 0.4
+"""At most so many short runs to find the rate to measure at."""
 _TTFT_MS = 10.0
 _MIN_GAP_MS = 4
 _LEVEL_S = 3.0
@@ -216,9 +220,9 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="llmbench-selftest-") as directory:
         bench = _Bench(cores, Path(directory))
         on_step("the cost of an event")
-        events = bench.event_cost(2.0 if not quick else 0.5)
+        events = bench.event_cost(1.0 if quick else 2.0)
         on_step("the cost of a request")
-        requests = bench.request_cost(2.0 if not quick else 0.5)
+        requests = bench.request_cost(1.0 if quick else 2.0)
         event_s, request_s = solve_costs(_Work.of(events), _Work.of(requests))
         ceiling = Ceiling(event_s, request_s)
         if len(cores.client) > 1 and not quick:
@@ -297,7 +301,7 @@ def fitting_streams(wanted: Sequence[int], file_limit: int) -> tuple[list[int], 
 def plan_level(streams: int, ceiling: Ceiling, *, quick: bool = False) -> LevelPlan:
     """Gaps so long that events come at a quarter of the ceiling at most; the first requests likewise."""
     gap_ms = max(_MIN_GAP_MS, math.ceil(streams / (_LEVEL_LOAD * ceiling.events_per_s) * 1000))
-    tokens = min(_TOKENS, max(4, int(_LEVEL_S * 1000 / gap_ms)))
+    tokens = min(_TOKENS, max(3, int(_LEVEL_S * 1000 / gap_ms)))
     rounds = 20 if streams <= 100 else 2 if streams <= 1000 else 1
     requests = max(60, streams * rounds)
     if quick:
@@ -365,22 +369,25 @@ class _Bench:
         self.directory = directory
 
     def event_cost(self, seconds: float) -> Result:
-        """A run of long answers at a moderate rate, found in steps: an event costs less when there are more."""
-        result = self._long_answers(_COST_STREAMS / 20 * 1000, 0.5)
-        for _ in range(2):
-            work = _Work.of(result)
-            result = self._long_answers(_EVENT_LOAD * ceilings.BUSY * work.events / work.cpu_s, seconds)
-        return result
+        """A run of long answers."""
+        return self._at_moderate_load(self._long_answers, _FIRST_EVENTS_PER_S, seconds)
 
     def request_cost(self, seconds: float) -> Result:
-        """An open loop of answers of one token at a moderate rate."""
-        pilot = _Work.of(self._short_answers(500, 0.5))
-        rate = _REQUEST_LOAD * ceilings.BUSY * pilot.requests / pilot.cpu_s
-        return self._short_answers(rate, seconds)
+        """An open loop of answers of one token."""
+        return self._at_moderate_load(self._short_answers, _FIRST_REQUESTS_PER_S, seconds)
+
+    def _at_moderate_load(self, run: Callable[[float, float], Result], rate: float, seconds: float) -> Result:
+        """A run at a rate that is found by doubling: an event costs less when there are more."""
+        for _ in range(_PILOTS):
+            busy = _busy(run(rate, _PILOT_S))
+            if busy >= _MODERATE * 0.7:
+                break
+            rate *= 2
+        return run(rate * min(1.0, _MODERATE / busy), seconds)
 
     def scaling(self, event_s: float) -> float:
         """CPU per event of one worker ÷ that of two that have twice the events."""
-        two = _Work.of(self._long_answers(2 * _EVENT_LOAD * ceilings.BUSY / event_s, 1.5, workers=2))
+        two = _Work.of(self._long_answers(2 * _MODERATE / event_s, 1.5, workers=2))
         return event_s / (two.cpu_s / two.events)
 
     def level(self, plan: LevelPlan) -> Level:
@@ -465,9 +472,13 @@ def _judged(plan: LevelPlan, result: Result, compared: Comparison) -> Level:
         merged=compared.merged / compared.events,
         turn_stamped=compared.turn_stamped,
         read_lateness_ms=_described(result.client.get("read_lateness_ms")),
-        worker_busy=max(each["cpu_s"] / each["wall_s"] for each in workers),
+        worker_busy=_busy(result),
         run_queue=max(each["run_queue_s"] / each["wall_s"] for each in workers),
     )
+
+
+def _busy(result: Result) -> float:
+    return max(float(each["cpu_s"] / each["wall_s"]) for each in result.client["workers"])
 
 
 def _client_lag(result: Result) -> Mapping[str, Any]:

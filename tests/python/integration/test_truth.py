@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import statistics
 from pathlib import Path
 
+import numpy as np
 import pytest
-from accuracy.truth import join, read_truth
 from harness import run_command, simulator
 from support.command import Command
+
+from llmbench.results import load_result
+from llmbench.truth import compare, read_truth
 
 
 @pytest.mark.integration
@@ -24,9 +26,9 @@ def test_every_token_is_counted(command: Command, tmp_path: Path, streams: int, 
             *("--random-input-len", "8", "--random-output-len", str(tokens), "--workers", str(workers)),
         )
         assert done.returncode == 0, done.stderr
-    errors = join(tmp_path / "run.llmbench", read_truth(log), tokens)
-    assert len(errors.ttft) == requests
-    assert len(errors.itl) == requests * (tokens - 1)
+    compared = compare(load_result(tmp_path / "run.llmbench"), read_truth(log))
+    assert len(compared.ttft_ms) == requests
+    assert len(compared.gaps_ms) == requests * (tokens - 1)
     # Generous: the point is that the two clocks are one, not how fast this machine is today.
-    assert abs(statistics.median(errors.ttft)) < 20
-    assert abs(statistics.median(errors.itl)) < 2
+    assert abs(np.median(compared.ttft_errors_ms)) < 20
+    assert abs(np.median(compared.gap_errors_ms)) < 2
