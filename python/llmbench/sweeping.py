@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import signal
 import tempfile
 import threading
@@ -31,8 +32,6 @@ from llmbench.interrupts import EXIT_CODES
 from llmbench.sweep_plan import PlannedPoint, PlannedServer, SweepSpec, differences, plan
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from llmbench.endpoint import Endpoint
     from llmbench.results import Result
     from llmbench.sweep_display import SweepDisplay
@@ -132,18 +131,27 @@ class SweepResult:
 
 
 class SweepPlots:
-    """The figures of a sweep."""
+    """The figures of a sweep: `result.plot.NAME(...)` is `llmbench.plots.NAME`, given the sweep's results.
+
+    Where the sweep has several server settings or lengths, choose: `throughput_latency(tp_size=2)`.
+    """
 
     def __init__(self, result: SweepResult) -> None:
         self._result = result
 
-    def throughput_latency(self, ax: Axes | None = None, **options: Any) -> Axes:
-        """Latency against throughput. Where the sweep has several server settings or lengths, choose: `tp_size=2`."""
-        from llmbench.plots.throughput_latency import throughput_latency
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name not in self.__dir__():
+            raise AttributeError(f"there is no figure {name!r} of a sweep, but {', '.join(self.__dir__())}")
+        figure = getattr(importlib.import_module(f"llmbench.plots.{name}"), name)
+        results = [point.result for point in self._result.points if point.result]
+        return lambda *args, **options: figure(results, *args, **options)
 
-        return throughput_latency(
-            [point.result for point in self._result.points if point.result], ax, **options
-        )
+    def __dir__(self) -> list[str]:
+        from llmbench.plots import SWEEP_FIGURES
+
+        return sorted(SWEEP_FIGURES)
 
 
 Measure = Callable[[SweepSpec, PlannedPoint, "Endpoint", Callable[[Mapping[str, Any]], None]], SweepPoint]

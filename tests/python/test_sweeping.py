@@ -448,3 +448,12 @@ def test_sweep_refuses_what_does_not_fit() -> None:
         sweeping.sweep(backend="openai")
     with pytest.raises(ConfigError, match="unknown sweep setting 'clients'"):
         sweeping.sweep(clients=4)
+
+
+def test_a_sweeps_plots_are_the_sweep_figures() -> None:
+    from llmbench.plots import SWEEP_FIGURES
+
+    plots = sweeping.SweepPlots(sweeping.SweepResult.__new__(sweeping.SweepResult))
+    assert dir(plots) == sorted(SWEEP_FIGURES)
+    with pytest.raises(AttributeError, match="no figure 'pie' of a sweep, but effective_throughput"):
+        plots.pie  # noqa: B018
