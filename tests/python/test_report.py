@@ -182,3 +182,19 @@ def test_evidence_lines() -> None:
         {"a": {"value": 0.5, "limit": 0.9, "unit": "share"}, "b": {"value": None, "text": "no ceiling"}}
     )
     assert lines == ["a: 0.5, limit 0.9 share", "b: not measured (no ceiling)"]
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "told"),
+    [
+        ({"value": 0.16}, "this client could have taken 6.25× more"),
+        ({"value": 0.0004}, "this client could have taken 2500× more"),
+        ({"value": 1.2}, "beyond its ceiling"),
+        ({"value": None, "text": "llmbench selftest"}, "headroom not measured (llmbench selftest)"),
+        ({}, "headroom not measured (llmbench selftest)"),
+    ],
+)
+def test_the_clients_headroom(ceiling: dict[str, Any], told: str) -> None:
+    evidence = {"worker_busy": {"value": 0.12}, "ceiling": ceiling}
+    shown = result(verdict=Verdict("VALID", evidence=evidence)).report()
+    assert f"busiest worker 12%; {told}" in " ".join(shown.split())

@@ -112,6 +112,54 @@ def test_evidence(case: Facts, status: str, told: str) -> None:
     assert (status == "VALID") == (found.reasons == ())
 
 
+CEILING = {"event_s": 8.5e-6, "request_s": 85e-6, "scaling": None, "cores": 4}
+"""100 000 events/s or 10 000 requests/s, of one worker."""
+
+
+@pytest.mark.parametrize(
+    ("summary", "client", "share", "status", "told"),
+    [
+        # rows() are 1000 requests, here in 10 s.
+        ({"events": 50_000}, {"ceiling": CEILING}, 0.06, "VALID", ""),
+        ({"events": 680_000}, {"ceiling": CEILING}, 0.69, "VALID", ""),
+        (
+            {"events": 720_000},
+            {"ceiling": CEILING},
+            0.73,
+            "CLIENT-LIMITED",
+            "72000 events/s and 100 requests/s are 73% of what this client can take, limit 70%: its ceiling is 100000 events/s",
+        ),
+        (
+            {"events": 720_000},
+            {"ceiling": CEILING | {"cores": 1}},
+            0.73,
+            "CLIENT-LIMITED",
+            "requests/s: lower",
+        ),
+        ({"events": 720_000, "duration_s": 0.5}, {"ceiling": CEILING}, None, "VALID", "in under 1 s"),
+        ({}, {"ceiling": None}, None, "VALID", "llmbench selftest"),
+        ({}, {}, None, "VALID", "llmbench selftest"),
+        ({}, {"ceiling": {"absent": "TLS costs more"}}, None, "VALID", "TLS costs more"),
+        ({}, {"ceiling": {"event_s": -1}}, None, "VALID", "llmbench selftest"),
+    ],
+)
+def test_the_load_is_held_against_the_ceiling(
+    summary: dict[str, Any], client: dict[str, Any], share: float | None, status: str, told: str
+) -> None:
+    line = verdict.ceiling(facts(summary={"duration_s": 10.0} | summary, client=client))
+    assert line.status == status
+    assert told in line.text
+    assert line.value == (None if share is None else pytest.approx(share))
+    assert line.limit == 0.7
+
+
+def test_workers_share_the_load_as_far_as_there_are_cores() -> None:
+    workers = [{"cpu_s": 1.0, "wall_s": 10.0, "run_queue_s": 0.0}] * 8
+    summary = {"duration_s": 10.0, "events": 1_000_000}
+    line = verdict.ceiling(facts(summary=summary, client={"ceiling": CEILING, "workers": workers}))
+    assert line.value == pytest.approx(1.01 / 4)
+
+
 def test_the_worst_comes_first_and_all_are_listed() -> None:
     found = judge(facts(rows(lag_ms=3), client={"clock_steps": 1, "throttled_periods": 1}))
     assert found.status == "INVALID"
