@@ -29,10 +29,12 @@ NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 COMMANDS = {
     "llmbench run": ["-m", "llmbench", "run"],
     "llmbench sim": ["-m", "llmbench", "sim"],
+    "llmbench selftest": ["-m", "llmbench", "selftest"],
     "llmbench sweep": ["-m", "llmbench", "sweep"],
     "llmbench plot": ["-m", "llmbench.plots.throughput_latency"],
     "python -m llmbench.run_benchmark": ["-m", "llmbench.run_benchmark"],
     **{f"python -m llmbench.plots.{name}": ["-m", f"llmbench.plots.{name}"] for name in FIGURES},
+    "python -m llmbench.plots.selftest": ["-m", "llmbench.plots.selftest"],
     "python benchmarks/servers/llamacpp.py": [str(ROOT / "benchmarks" / "servers" / "llamacpp.py")],
 }
 
