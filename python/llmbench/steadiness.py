@@ -131,27 +131,30 @@ def steady_state(found: Bins | None, *, open_loop: bool) -> SteadyState:
     """The longest interval in which neither requests in flight nor the token rate change.
 
     An interval is cut where two of its parts differ by more than chance and by more than `TOLERANCE`, until no
-    part has such a change; neighbours that belong together after all are joined again.
+    part has such a change; neighbours that belong together after all are joined again. In an open loop the time in
+    which the first requests run is no part of it: their number grows in any case.
     """
     if found is None:
         return SteadyState(absent_because="nothing was sent")
-    usable = found.sending
-    if usable < LEAST_BINS:
-        seconds = "second" if usable == 1 else "seconds"
+    # A closed loop is full at once, unless it ramps up, which shows.
+    begin, end = found.filling if open_loop else 0, found.sending
+    if end - begin < LEAST_BINS:
+        seconds = "second" if end == 1 else "seconds"
+        filling = f", and the server was filling up for {min(begin, end)} of them" if begin else ""
         return SteadyState(
-            absent_because=f"stationarity not judged: requests were sent for {usable} {seconds}, "
-            f"and it takes {LEAST_BINS}"
+            absent_because=f"stationarity not judged: requests were sent for {end} {seconds}{filling}; "
+            f"it takes {LEAST_BINS}"
         )
     piling = growth(found) if open_loop else None
     if piling is not None and piling.growing:
         return SteadyState(absent_because="requests piled up until the end: no interval was steady")
     series = _Series(found, open_loop)
-    parts = _joined(series, list(_parts(series, 0, usable)))
+    parts = _joined(series, list(_parts(series, begin, end)))
     begin, end = max(parts, key=lambda part: part[1] - part[0])
     if end - begin < LEAST_BINS or series.change(begin, end) is not None:
         return SteadyState(
             absent_because=f"requests in flight or the token rate changed so often that none of "
-            f"{usable} seconds has {LEAST_BINS} steady ones in a row"
+            f"{found.sending} seconds has {LEAST_BINS} steady ones in a row"
         )
     return SteadyState(begin, end)
 

@@ -13,6 +13,8 @@ SWEEP_FIGURES: dict[str, str] = {
 RESULT_FIGURES: dict[str, str] = {
     "latency_cdf": "cumulative distribution of a latency, for single results",
     "percentiles": "latency by percentile far into the tail, for single results",
+    "timeline": "requests in flight, arrivals, tokens and TTFT second by second, for a single result",
+    "token_timeline": "when each token of each request came, for a single result",
 }
 FIGURES: dict[str, str] = {**SWEEP_FIGURES, **RESULT_FIGURES}
 """What `llmbench plot` lists, in this order."""

@@ -13,17 +13,32 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def result_parser(figure: str, description: str) -> Parser:
-    """The parser of `python -m llmbench.plots.<figure>`, for the figure to add its own flags to."""
+def result_parser(figure: str, description: str, *, metric: bool = True) -> Parser:
+    """The parser of `python -m llmbench.plots.<figure>`, for the figure to add its own flags to. `metric`: it draws
+    one latency.
+    """
     parser = Parser(prog=f"python -m llmbench.plots.{figure}", description=description)
     parser.add_argument("results", nargs="+", metavar="FILE", help="results, NAME.llmbench")
-    parser.add_argument(
-        "--metric", default="ttft", metavar="NAME", help="what is measured: ttft, tpot, e2el, …"
-    )
+    if metric:
+        parser.add_argument(
+            "--metric", default="ttft", metavar="NAME", help="what is measured: ttft, tpot, e2el, …"
+        )
     parser.add_argument(
         "--out_dir", default=f"./plots/{figure}", metavar="DIR", help="where the PNG and SVG files go"
     )
     return parser
+
+
+def draw_each(args: argparse.Namespace, figure: str, draw: Callable[[Any], Axes]) -> int:
+    """Draws a figure for each of the files, saves it as `<file>_<figure>` and says where."""
+    from llmbench.plots import style
+    from llmbench.results import load_result
+
+    for path in args.results:
+        axes = draw(load_result(path))
+        png, svg = style.save(axes, Path(args.out_dir), f"{Path(path).stem[:200]}_{figure}")
+        print(f"saved {png} and {svg.name}")
+    return 0
 
 
 def draw_results(args: argparse.Namespace, draw: Callable[[dict[str, Any]], Axes]) -> int:

@@ -139,7 +139,7 @@ def test_plot_of_a_result(request_table: MakeRows) -> None:
     assert plot.latency_cdf(ax, metric="e2el") is ax
     assert ax.get_xlabel() == "End-to-end latency (ms)"
     assert plot.percentiles(metric="tpot", log=True).get_ylabel() == "Time per output token (ms)"
-    assert dir(plot) == ["latency_cdf", "percentiles"]
+    assert dir(plot) == ["latency_cdf", "percentiles", "timeline", "token_timeline"]
     # Neither the modules that help to draw nor the figures of sweeps.
     for name in ("latency_samples", "style", "throughput_latency"):
         with pytest.raises(
