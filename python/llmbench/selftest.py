@@ -30,7 +30,7 @@ from llmbench.endpoint import Endpoint
 from llmbench.errors import EngineError, ResultsError
 from llmbench.load import Load
 from llmbench.results import Result
-from llmbench.truth import Comparison, compare, read_truth
+from llmbench.truth import MERGED, Comparison, compare, read_truth
 
 STREAMS = (1, 10, 100, 1000, 5000)
 QUICK_STREAMS = (1, 10, 100)
@@ -39,6 +39,8 @@ WITHIN = 0.95
 
 _MODERATE = 0.3
 """How busy a worker is while costs are measured: a third of the ceiling."""
+_MUCH_MERGED = 0.05
+"""A client that reads more than this share of events together with others was kept from running."""
 _LEVEL_LOAD = 0.25
 """The share of the ceiling at which timing is measured."""
 _COST_STREAMS = 200
@@ -157,6 +159,8 @@ class SelfTest:
     timer_lateness_ms: Mapping[str, float | None]
     """Client lag of an open loop at that rate of requests."""
     levels: tuple[Level, ...]
+    starved: bool = False
+    """The client was kept from running while the ceilings were measured, so they are of no use."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -197,6 +201,7 @@ class SelfTest:
                 read_lateness_ms=stored["read_lateness_ms"],
                 timer_lateness_ms=stored["timer_lateness_ms"],
                 levels=tuple(Level.from_dict(each) for each in stored["levels"]),
+                starved=bool(stored.get("starved")),
                 notes=tuple(stored.get("notes", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -234,8 +239,13 @@ def measure(
             measured.append(bench.level(plan_level(count, ceiling, quick=quick)))
     if ceiling.scaling is None and (os.cpu_count() or 1) > 1:
         notes.append("two workers were not tried: several are taken to do as well as one each")
-    if not all(level.within_budget for level in measured):
-        notes += _excuses(measured)
+    starved = max(_merged(events), _merged(requests)) > _MUCH_MERGED
+    if starved or any(level.merged > _MUCH_MERGED for level in measured):
+        waited = max([_run_queue(events), _run_queue(requests), *(level.run_queue for level in measured)])
+        notes.append(
+            "the client could not run when it should have: it read many events together with others, and waited "
+            f"{waited:.0%} of the time for a processor: repeat this on an idle machine"
+        )
     return SelfTest(
         machine=ceilings.machine_key(environment.collect()),
         quick=quick,
@@ -250,13 +260,16 @@ def measure(
         read_lateness_ms=_described(events.client.get("read_lateness_ms")),
         timer_lateness_ms=_described(_client_lag(requests)),
         levels=tuple(measured),
+        starved=starved,
         notes=tuple(notes),
     )
 
 
 def keep(found: SelfTest) -> Path:
     """Writes the self-test where later runs look for it, and returns the file. A quick one does not replace a
-    thorough one. Raises ResultsError."""
+    thorough one. Raises ResultsError, also for one that is not worth keeping."""
+    if found.starved:
+        raise ResultsError("the client was kept from running, so its ceilings are of no use")
     path = ceilings.cache_path(found.machine)
     before = ceilings.cached_selftest(found.machine)
     if found.quick and before is not None and not before.get("quick"):
@@ -316,6 +329,7 @@ class _Work:
     """What the workers did, and the CPU time it took them."""
 
     events: int
+    """That were read one by one."""
     requests: int
     cpu_s: float
     wall_s: float
@@ -325,7 +339,8 @@ class _Work:
         workers = result.client["workers"]
         wall_s = float(result.summary.get("duration_s") or 0.0)
         return cls(
-            events=len(result.events.times_ns),
+            # Events that shared a read cost less than their rate would have it.
+            events=min(len(result.events.times_ns), sum(each["reads"] for each in workers)),
             requests=len(result.requests),
             cpu_s=sum(each["cpu_s"] for each in workers),
             wall_s=wall_s or max(each["wall_s"] for each in workers),
@@ -379,11 +394,11 @@ class _Bench:
     def _at_moderate_load(self, run: Callable[[float, float], Result], rate: float, seconds: float) -> Result:
         """A run at a rate that is found by doubling: an event costs less when there are more."""
         for _ in range(_PILOTS):
-            busy = _busy(run(rate, _PILOT_S))
-            if busy >= _MODERATE * 0.7:
+            pilot = run(rate, _PILOT_S)
+            if _busy(pilot) >= _MODERATE * 0.7 or _merged(pilot) > _MUCH_MERGED:
                 break
             rate *= 2
-        return run(rate * min(1.0, _MODERATE / busy), seconds)
+        return run(rate * min(1.0, _MODERATE / _busy(pilot)), seconds)
 
     def scaling(self, event_s: float) -> float:
         """CPU per event of one worker ÷ that of two that have twice the events."""
@@ -462,23 +477,31 @@ def _pinned(cores: Sequence[int]) -> Iterator[None]:
 
 
 def _judged(plan: LevelPlan, result: Result, compared: Comparison) -> Level:
-    workers = result.client["workers"]
     return Level(
         streams=plan.streams,
         requests=plan.requests,
         events_per_s=_Work.of(result).events_per_s,
         ttft=Error.of(compared.ttft_errors_ms, compared.ttft_budget_ms),
         itl=Error.of(compared.gap_errors_ms, compared.gap_budget_ms),
-        merged=compared.merged / compared.events,
+        merged=_merged(result),
         turn_stamped=compared.turn_stamped,
         read_lateness_ms=_described(result.client.get("read_lateness_ms")),
         worker_busy=_busy(result),
-        run_queue=max(each["run_queue_s"] / each["wall_s"] for each in workers),
+        run_queue=_run_queue(result),
     )
 
 
 def _busy(result: Result) -> float:
     return max(float(each["cpu_s"] / each["wall_s"]) for each in result.client["workers"])
+
+
+def _run_queue(result: Result) -> float:
+    return max(float(each["run_queue_s"] / each["wall_s"]) for each in result.client["workers"])
+
+
+def _merged(result: Result) -> float:
+    """The share of events that were read together with others."""
+    return float(np.mean(result.events.flags & MERGED != 0))
 
 
 def _client_lag(result: Result) -> Mapping[str, Any]:
@@ -488,11 +511,3 @@ def _client_lag(result: Result) -> Mapping[str, Any]:
 
 def _described(stored: Mapping[str, Any] | None) -> dict[str, float | None]:
     return {name: (stored or {}).get(name) for name in ("count", "p50", "p99", "max")}
-
-
-def _excuses(levels: Sequence[Level]) -> list[str]:
-    """What may be why a budget was not kept."""
-    waited = max(level.run_queue for level in levels)
-    if waited > 0.02:
-        return [f"the client waited {waited:.0%} of the time for a processor: repeat this on an idle machine"]
-    return []

@@ -225,6 +225,14 @@ def test_the_exit_code_tells_whether_the_budget_was_met(
     }
 
 
+def test_a_starved_client_has_no_ceiling(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(monkeypatch, found(starved=True)) == 0
+    assert "not kept for later runs: the client was kept from running" in capsys.readouterr().err
+    assert ceilings.cached(MACHINE) is None
+
+
 def test_json_and_nothing_else(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(monkeypatch, found(), "--json", "--out-dir", "figures") == 0
     assert SelfTest.from_dict(json.loads(capsys.readouterr().out)) == found()
@@ -244,11 +252,28 @@ def test_a_cache_that_cannot_be_written_costs_no_result(
 
 def test_the_tables_fit_eighty_columns() -> None:
     out = io.StringIO()
-    wide = found(*(level(streams) for streams in selftest.STREAMS), notes=("a note",))
+    slow = Error(75_000, 54_288.0, -39_420.0, -9100.0, 411_439.0, 973_884.0, 2_539_000.0, 0.999)
+    levels = [
+        *(level(streams) for streams in selftest.STREAMS),
+        replace(level(7), ttft=slow, itl=slow, merged=1.0),
+    ]
+    wide = found(*levels, notes=("a note",))
     command.show(wide, Console(file=out, width=80, no_color=True, highlight=False))
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
-    for told in ("170 000", "340 000", "21 2", "5000 streams", "+12000", "25000", "100.0%", "note: a note"):
+    for told in (
+        "170 000",
+        "340 000",
+        "21 2",
+        "5000",
+        "+12000",
+        "25000",
+        "100%",
+        "+0.41 s",
+        "2.54 s",
+        "merged",
+        "note: a note",
+    ):
         assert any(told in line for line in lines), told
 
 
@@ -268,5 +293,6 @@ def test_a_small_selftest_against_the_simulator() -> None:
     assert 0 < small.ceiling.request_s < 1e-1
     assert small.timer_lateness_ms["count"]
     assert SelfTest.from_dict(json.loads(json.dumps(small.to_dict()))) == small
-    selftest.keep(small)
-    assert selftest.kept() == small
+    if not small.starved:
+        selftest.keep(small)
+        assert selftest.kept() == small

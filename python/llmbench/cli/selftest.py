@@ -73,12 +73,14 @@ def show(found: SelfTest, console: Console | None = None) -> None:
         if not console.is_terminal:
             console = RichConsole(highlight=False, width=80, no_color=True)
     machine, cores = found.machine, found.cores
-    client = f"client on {', '.join(map(str, cores.client[-1:]))}"
     console.print(
         Text(
             f"llmbench {machine.get('llmbench')} on {machine.get('cpu')}, {machine.get('cores')} cores, "
-            f"Linux {machine.get('kernel')}; server on core {cores.server[0]}, {client}; {found.duration_s:.0f} s"
+            f"Linux {machine.get('kernel')}"
         )
+    )
+    console.print(
+        Text(f"server on core {cores.server[0]}, client on core {cores.client[-1]}; {found.duration_s:.0f} s")
     )
     console.print()
     console.print(_ceiling_table(found))
@@ -118,10 +120,14 @@ def _lateness_table(found: SelfTest) -> Table:
 
 
 def _error_table(found: SelfTest) -> Table:
-    table = _table("error, µs", "", "mean", "p1", "p50", "p99", "± p50", "± p99", "within", "merged")
+    table = _table("streams", "µs", "mean", "p1", "p50", "p99", "± p50", "± p99", "within", "merged")
     for level in found.levels:
-        name = f"{level.streams} stream{'s' * (level.streams != 1)}"
-        table.add_row(name, "TTFT", *_cells(level.ttft), f"{level.merged:.1%}")
+        table.add_row(
+            str(level.streams),
+            "TTFT",
+            *_cells(level.ttft),
+            f"{level.merged:.1%}" if level.merged < 1 else "100%",
+        )
         table.add_row("", "ITL", *_cells(level.itl), "")
     return table
 
@@ -129,7 +135,12 @@ def _error_table(found: SelfTest) -> Table:
 def _cells(error: Error) -> list[str]:
     values = (error.mean_us, error.p1_us, error.p50_us, error.p99_us)
     budget = (error.budget_us, error.budget_p99_us)
-    return [*(f"{each:+.0f}" for each in values), *(f"{each:.0f}" for each in budget), f"{error.within:.1%}"]
+    within = f"{error.within:.1%}" if error.within < 1 else "100%"
+    return [*(_us(each, "+") for each in values), *(_us(each) for each in budget), within]
+
+
+def _us(value: float, sign: str = "") -> str:
+    return format(value, f"{sign}.0f") if abs(value) < 99_999.5 else format(value / 1e6, f"{sign}.2f") + " s"
 
 
 def _said(found: SelfTest) -> str:
@@ -146,7 +157,7 @@ def _table(*columns: str) -> Table:
 
     table = RichTable(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
     for i, name in enumerate(columns):
-        table.add_column(name, justify="left" if i == 0 or not name else "right", no_wrap=True)
+        table.add_column(name, justify="left" if i == 0 or name == "µs" else "right", no_wrap=True)
     return table
 
 
