@@ -50,10 +50,11 @@ demo: build ## a sweep over TP size, replicas and clients against the simulated 
 	  --mean_prompt_length 256 --mean_max_new_tokens 32 --stream
 	python -m llmbench.plots.throughput_latency --backend sim
 
+# The tests send signals, which a caller in the background or under nohup has told its children to ignore.
 .PHONY: test
 test: build ## all tests: C++ (ctest), then Python (pytest), integration tests included
 	ctest --preset dev -j $(JOBS)
-	python -m pytest -n auto
+	env --default-signal python -m pytest -n auto
 
 .PHONY: lint
 lint: build ## formatting, types, and a build in which warnings are errors
