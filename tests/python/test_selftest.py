@@ -225,14 +225,6 @@ def test_the_exit_code_tells_whether_the_budget_was_met(
     }
 
 
-def test_a_starved_client_has_no_ceiling(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run_command(monkeypatch, found(starved=True)) == 0
-    assert "not kept for later runs: the client was kept from running" in capsys.readouterr().err
-    assert ceilings.cached(MACHINE) is None
-
-
 def test_json_and_nothing_else(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(monkeypatch, found(), "--json", "--out-dir", "figures") == 0
     assert SelfTest.from_dict(json.loads(capsys.readouterr().out)) == found()
@@ -293,6 +285,5 @@ def test_a_small_selftest_against_the_simulator() -> None:
     assert 0 < small.ceiling.request_s < 1e-1
     assert small.timer_lateness_ms["count"]
     assert SelfTest.from_dict(json.loads(json.dumps(small.to_dict()))) == small
-    if not small.starved:
-        selftest.keep(small)
-        assert selftest.kept() == small
+    selftest.keep(small)
+    assert selftest.kept() == small
