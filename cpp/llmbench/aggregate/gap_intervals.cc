@@ -37,7 +37,7 @@ class Judging {
  private:
   double total() const { return static_cast<double>(view_.size()); }
   Contributions At(double percent, const GapView::PerRequest& requests, size_t level) const;
-  static uint64_t Excursions(const Contributions& below);
+  static uint64_t Excursions(const Contributions& below, double percent);
 
   const GapView& view_;
   const std::span<const uint32_t> send_order_;
@@ -68,10 +68,10 @@ Contributions Judging::At(double percent, const GapView::PerRequest& requests, s
 }
 
 // A request lies above when more than their share of its gaps do.
-uint64_t Judging::Excursions(const Contributions& below) {
-  const auto above = std::make_unique<bool[]>(below.values.size());
-  for (size_t i = 0; i < below.values.size(); ++i) above[i] = below.values[i] < 0;
-  return CountExcursions({above.get(), below.values.size()}, below.tau);
+uint64_t Judging::Excursions(const Contributions& below, double percent) {
+  const auto beyond = std::make_unique<bool[]>(below.values.size());
+  for (size_t i = 0; i < below.values.size(); ++i) beyond[i] = (below.values[i] < 0) == (percent >= kMedian);
+  return CountExcursions({beyond.get(), below.values.size()}, below.tau);
 }
 
 std::vector<Interval> Judging::Percentiles(std::span<const double> percents,
@@ -97,7 +97,7 @@ std::vector<Interval> Judging::Percentiles(std::span<const double> percents,
     ranks.push_back(bounds.high);
     excursions.emplace_back();
     if (below.tau <= kCorrelatedTime) continue;
-    excursions.back() = Excursions(below);
+    excursions.back() = Excursions(below, percents[i]);
     if (const std::optional<double> wider = WiderPercent(percents[i])) {
       wider_percents.push_back(*wider);
       wider_of.push_back(i);
@@ -106,7 +106,7 @@ std::vector<Interval> Judging::Percentiles(std::span<const double> percents,
   if (!wider_percents.empty()) {
     const GapView::PerRequest wider = view_.ByRequest(view_.Percentiles(wider_percents));
     for (size_t i = 0; i < wider_percents.size(); ++i) {
-      const auto all = static_cast<double>(Excursions(At(wider_percents[i], wider, i)));
+      const auto all = static_cast<double>(Excursions(At(wider_percents[i], wider, i), wider_percents[i]));
       std::optional<uint64_t>& counted = excursions[wider_of[i]];
       counted = std::min(*counted, static_cast<uint64_t>(all / kWider));
     }

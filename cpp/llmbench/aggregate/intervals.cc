@@ -85,7 +85,7 @@ RankBounds PercentileBounds(double percent, double n_eff, uint64_t count) {
 
 std::optional<double> WiderPercent(double percent) {
   const double wider = 100 - kWider * (100 - percent);
-  return wider >= 50 ? std::optional(wider) : std::nullopt;
+  return wider >= kMedian ? std::optional(wider) : std::nullopt;
 }
 
 Interval JudgedPercentile(double low, double high, double percent, double n_eff, size_t requests,
@@ -117,21 +117,22 @@ namespace {
 class Level {
  public:
   explicit Level(std::span<const double> series)
-      : series_(series), at_most_(series.size()), above_(std::make_unique<bool[]>(series.size())) {}
+      : series_(series), at_most_(series.size()), beyond_(std::make_unique<bool[]>(series.size())) {}
 
   double Tau(double level) {
     for (size_t i = 0; i < series_.size(); ++i) at_most_[i] = series_[i] <= level ? 1 : 0;
     return AutocorrelationTime(at_most_);
   }
-  uint64_t Excursions(double level, double tau) {
-    for (size_t i = 0; i < series_.size(); ++i) above_[i] = series_[i] > level;
-    return CountExcursions({above_.get(), series_.size()}, tau);
+  // Beyond the level: above it, or up to it.
+  uint64_t Excursions(double level, double tau, bool above) {
+    for (size_t i = 0; i < series_.size(); ++i) beyond_[i] = (series_[i] > level) == above;
+    return CountExcursions({beyond_.get(), series_.size()}, tau);
   }
 
  private:
   std::span<const double> series_;
   std::vector<double> at_most_;
-  std::unique_ptr<bool[]> above_;
+  std::unique_ptr<bool[]> beyond_;
 };
 
 }  // namespace
@@ -156,10 +157,10 @@ std::vector<Interval> PercentileIntervals(std::span<const double> series, std::s
     std::sort(ranks.begin(), ranks.end());
     SelectRanks(scratch, std::span<const size_t>(ranks));
     std::optional<uint64_t> excursions;
-    if (tau > kCorrelatedTime) excursions = level.Excursions(values[i], tau);
+    if (tau > kCorrelatedTime) excursions = level.Excursions(values[i], tau, percents[i] >= kMedian);
     if (wider) {
       const double wider_value = scratch[static_cast<size_t>(wider_rank.below)];
-      const uint64_t all = level.Excursions(wider_value, level.Tau(wider_value));
+      const uint64_t all = level.Excursions(wider_value, level.Tau(wider_value), true);
       excursions = std::min(*excursions, static_cast<uint64_t>(static_cast<double>(all) / kWider));
     }
     intervals.push_back(

@@ -29,11 +29,12 @@ struct Interval {
   void Scale(double factor);
 };
 
-// Where requests hang together more than this (τ), the values above a percentile may come from a handful of
-// excursions, and these are counted. With fewer than kEnoughExcursions the percentile is flagged: not
-// supported.
+// Where requests hang together more than this (τ), the values above a percentile (of one below the median:
+// those up to it) may come from a handful of excursions, and these are counted. With fewer than
+// kEnoughExcursions the percentile is flagged: not supported.
 inline constexpr double kCorrelatedTime = 2;
 inline constexpr uint64_t kEnoughExcursions = 20;
+inline constexpr double kMedian = 50;
 // A run whose excursions happened to be many and low would pass that count. So the level that this many times
 // as many values exceed, where there is one above the median, must have as many times the excursions too.
 inline constexpr double kWider = 4;

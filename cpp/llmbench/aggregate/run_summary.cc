@@ -301,7 +301,9 @@ void Summarizer::CountTokens() {
   std::vector<double> total = input.Until(span_.end_ns);
   const SecondBins& by_second = digest_.output_tokens();
   const std::vector<double> output = by_second.Until(span_.end_ns);
-  summary_.output_tokens_by_second = by_second.Until(by_second.EndOfSecond(span_.end_ns));
+  if (digest_.origin_ns() != kNoTime) {
+    summary_.output_tokens_by_second = by_second.Until(by_second.EndOfSecond(span_.end_ns));
+  }
   for (size_t i = 0; i < total.size(); ++i) total[i] += output[i];
   intervals["total_throughput"] = RateInterval(total, summary_.total_throughput);
 }
