@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmbench import steadiness
+from llmbench import precision, steadiness, timing
 from llmbench.errors import ResultsError
 from llmbench.verdict import Facts, Verdict, judge
 
@@ -44,6 +44,10 @@ def evaluate(
     summary["error_rate"] = summary["failed"] / ended if ended else None
     summary.update(per_gpu_and_cost(summary, config))
     rows = table.requests
+    summary["timing_ms"] = timing.budget_ms(rows[rows["phase"] != WARMUP], summary, client)
+    if config.get("until_ci"):
+        target = precision.Target.parse(config["until_ci"])
+        summary["until_ci"] = target.outcome(summary, stopped=client.get("stopped_because") == "until-ci")
     parameters = workload.get("parameters") or {}
     verdict = judge(
         Facts(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmbench.errors import ConfigError
+from llmbench.precision import Target
 
 METRICS = ("ttft", "tpot", "itl", "e2el")
 """The latencies of the flat JSON, in its order."""
@@ -60,6 +61,7 @@ class RunOptions:
     gpu_cost_per_hour: float | None = None
     machine_cost: float | None = None
     wait_ready: float = 0
+    until_ci: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("num_requests", "num_gpus", "workers"):
@@ -90,6 +92,8 @@ class RunOptions:
                 raise ConfigError(f"the goodput limit of {name} must be above 0 ms, not {limit}")
         if self.gpu_cost_per_hour is not None and self.num_gpus is None:
             raise ConfigError("a cost per GPU needs the number of GPUs (--num-gpus)")
+        if self.until_ci is not None:
+            Target.parse(self.until_ci)
         if self.save_result and not self.save:
             raise ConfigError("a result cannot be both saved and not: choose --save-result or --no-save")
 
@@ -141,6 +145,7 @@ _STORED = (
     "gpu_cost_per_hour",
     "machine_cost",
     "save_text",
+    "until_ci",
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import html as markup
 import io
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from llmbench.steadiness import LEAST_BINS
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from llmbench.results import Distribution, Result
+    from llmbench.results import Distribution, Interval, Result
 
 _STYLES = {
     "VALID": "bold green",
@@ -170,7 +171,10 @@ def _facts(result: Result) -> Iterator[tuple[str, str]]:
     rates = (("request", "requests/s"), ("output", "output tokens/s"), ("total", "total tokens/s"))
     yield (
         "throughput",
-        ", ".join(f"{number(summary.get(f'{name}_throughput'))} {unit}" for name, unit in rates),
+        ", ".join(
+            f"{_rate(summary, f'{name}_throughput', 'total_token_throughput' if name == 'total' else None)} {unit}"
+            for name, unit in rates
+        ),
     )
     yield from _steady_facts(result)
     if summary.get("output_throughput_per_gpu") is not None:
@@ -179,7 +183,7 @@ def _facts(result: Result) -> Iterator[tuple[str, str]]:
         limits = ", ".join(f"{name} ≤ {limit:g} ms" for name, limit in (config.get("goodput") or {}).items())
         share = summary.get("goodput_share")
         shown = f", {share:.1%} of requests" if share is not None else ""
-        yield "goodput", f"{number(summary.goodput)} requests/s{shown} with {limits}"
+        yield "goodput", f"{_rate(summary, 'goodput', 'request_goodput')} requests/s{shown} with {limits}"
     cost = summary.get("cost_per_million_tokens")
     if cost:
         amounts = ", ".join(f"${number(cost[name])} {name}" for name in cost if cost[name] is not None)
@@ -194,6 +198,7 @@ def _facts(result: Result) -> Iterator[tuple[str, str]]:
         )
     if summary.get("finish_reasons"):
         yield "finished by", ", ".join(f"{name} {count}" for name, count in summary.finish_reasons.items())
+    yield from _precision_facts(result)
     yield from _client_facts(result)
 
 
@@ -265,6 +270,7 @@ def _latency_rows(result: Result, percents: list[float]) -> Iterator[tuple[str, 
         ):
             continue
         yield title, *_row(values, percents)
+        yield from _interval_rows(values, percents, result.summary.get("completed") or 0)
     for name in ("ttft", "e2el"):
         values = result.summary.with_failures.get(name)
         if values is not None and values.n and (result.summary.get("failed") or result.summary.get("cut")):
@@ -285,14 +291,102 @@ def _steady_rows(result: Result, percents: list[float]) -> Iterator[tuple[str, .
 
 
 def _row(values: Distribution, percents: list[float]) -> list[str]:
-    cells = [values.mean, *(values.percentile(each) for each in percents), values.max]
-    return [milliseconds(each) for each in cells]
+    shown = []
+    for percent in percents:
+        interval = values.interval(percent_name(percent))
+        sign = "≥ " if interval is not None and not interval.supported else ""
+        shown.append(sign + milliseconds(values.percentile(percent)))
+    return [milliseconds(values.mean), *shown, milliseconds(values.max)]
+
+
+def _interval_rows(values: Distribution, percents: list[float], completed: int) -> Iterator[tuple[str, ...]]:
+    """Below a latency: ± half of its 95 % intervals, or what it would take to have them."""
+    intervals = [values.interval(name) for name in ("mean", *(percent_name(each) for each in percents))]
+    if not any(intervals):
+        return
+    worth = intervals[0].n_eff if intervals[0] is not None else 0.0
+    few = f"  ± (n_eff {number(worth)})" if 0 < worth < completed / 2 else "  ±"
+    yield few, *(_uncertainty(each) for each in intervals), ""
+
+
+def _uncertainty(interval: Interval | None) -> str:
+    if interval is None:
+        return ""
+    if interval.supported and interval.half_width is not None:
+        return f"±{milliseconds(interval.half_width)}"
+    return f"needs {_rounded(interval.needs_requests)}" if interval.needs_requests else ""
+
+
+def _rounded(count: int) -> str:
+    """A number of requests, never too small: 368, 12.4k, 3M."""
+    for unit, name in ((1_000_000, "M"), (1000, "k")):
+        if count >= 10 * unit:
+            return f"{math.ceil(count / unit * 10) / 10:g}{name}"
+    return str(count)
+
+
+def _rate(summary: Any, name: str, key: str | None = None) -> str:
+    """A rate with its interval: 7.29 ± 0.12."""
+    interval = summary.intervals.get(key or name)
+    half = interval.half_width if interval is not None else None
+    return number(summary.get(name)) + (f" ± {number(half)}" if half is not None else "")
+
+
+def _precision_facts(result: Result) -> Iterator[tuple[str, str]]:
+    """What is left open by the client's own clockwork, and by the number of requests."""
+    timing = result.summary.get("timing_ms")
+    for name, title in (("ttft", "TTFT"), ("itl", "ITL")):
+        values = result.summary.latencies.get(name)
+        if not timing or values is None or values.median is None:
+            continue
+        interval = values.interval("median")
+        if interval is None:
+            continue
+        if interval.supported and interval.half_width is not None:
+            sampling = f"sampling ± {_fine(interval.half_width)} ms"
+        else:
+            sampling = f"needs {interval.needs_requests} requests"
+        sign = "" if interval.supported else "≥ "
+        shown = f"{title} p50 {sign}{number(values.median)} ms"
+        yield "precision", f"{shown} (timing ± {_fine(timing[name])} ms, {sampling})"
+    until = result.summary.get("until_ci")
+    if until:
+        yield "until", _until(until)
+
+
+def _fine(ms: float) -> str:
+    """Two digits, and no less than a microsecond."""
+    return f"{max(ms, 0.001):.2g}" if ms < 100 else f"{ms:.0f}"
+
+
+def _until(until: Mapping[str, Any]) -> str:
+    width = until.get("relative_half_width")
+    if until["reached"]:
+        now = f" (± {100 * width:.2g} %)" if width is not None else ""
+        return f"{until['target']} reached{now}"
+    if width is not None:
+        return f"{until['target']} not reached when the budget was spent: ± {100 * width:.2g} %"
+    needs = until.get("needs_requests")
+    lacking = f"needs {needs} requests" if needs else "no interval"
+    return f"{until['target']} not reached when the budget was spent: {lacking}"
 
 
 def _notes(result: Result) -> Iterator[str]:
     because = result.summary.get("itl_absent_because")
     if because and (result.summary.get("completed") or 0) > 0:
         yield f"no ITL: {because}"
+    shown = [each for name, _ in _LATENCY_ROWS if (each := result.summary.latencies.get(name)) and each.n]
+    unsupported = [
+        interval
+        for each in shown
+        for interval in each.intervals.values()
+        if interval.needs_requests and not interval.supported
+    ]
+    if unsupported:
+        yield (
+            "≥: too few independent requests, or separate bad moments, to tell this percentile; "
+            "needs N: so many requests would"
+        )
     yield from result.verdict.warnings
 
 

@@ -34,6 +34,7 @@ from llmbench.errors import (
 from llmbench.interrupts import Interrupts
 from llmbench.load import Load
 from llmbench.options import METRICS, OnProgress, RunOptions
+from llmbench.precision import Target, Watch
 from llmbench.results import SCHEMA_VERSION, Result
 from llmbench.workloads import Workload
 
@@ -97,6 +98,7 @@ def run(
     gpu_cost_per_hour: float | None = None,
     machine_cost: float | None = None,
     wait_ready: float = 0,
+    until_ci: str | None = None,
 ) -> Result:
     """Measures `endpoint` under `load` with the requests of `workload`, and returns the result.
 
@@ -105,6 +107,9 @@ def run(
     with `save_result`. `steady_state` shows the latencies of the steady part beside the whole run's.
     `on_progress` is called about four times a second with live numbers; `progress` shows a bar (by default in a
     terminal and in a notebook).
+
+    With `until_ci`, such as "ttft_p99:3%", the run ends as soon as the 95 % interval of that number is narrow enough,
+    and at the latest when `num_requests` or `duration` is spent; the result's `summary.until_ci` says which.
 
     The first Ctrl-C stops sending, waits up to `drain` seconds for running requests and returns a result whose
     `.interrupted` is true; the second raises KeyboardInterrupt at once, and the file is valid all the same.
@@ -151,11 +156,16 @@ class _Measurement:
         self.endpoint = endpoint
         self.workload = workload
         self.load = load
-        self.options = replace(options, num_requests=num_requests)
+        self.target = Target.parse(options.until_ci) if options.until_ci else None
+        percentiles = tuple(options.percentiles)
+        if self.target and self.target.percent and self.target.percent not in percentiles:
+            percentiles += (self.target.percent,)
+        self.options = replace(options, num_requests=num_requests, percentiles=percentiles)
         self.server = preflight.ServerFacts(endpoint.model)
         self._engine: _core.Run | None = None
         self._wanted = ""
         self._interrupts: Interrupts | None = None
+        self._precise = False
 
     def execute(self) -> Result:
         if self.options.save:
@@ -178,8 +188,10 @@ class _Measurement:
             }
             engine = self._make_engine(path, stored)
             cpu_before = environment.CpuCounters.read()
-            signum = self._run(engine)
+            signum = self._run(engine, path)
             client, failure = self._finish(engine)
+            if self._precise and signum is None:
+                client |= {"interrupted": False, "stopped_because": "until-ci"}
             client |= environment.CpuCounters.read().since(cpu_before)
             client["ceiling"] = self._ceiling(machine)
             return self._result(path, stored, client, signum, failure)
@@ -322,7 +334,7 @@ class _Measurement:
         _json_path(path).unlink(missing_ok=True)
         return engine
 
-    def _run(self, engine: _core.Run) -> int | None:
+    def _run(self, engine: _core.Run, path: Path) -> int | None:
         """Starts the engine and waits for its end; returns the signal that ended it early."""
         options = self.options
         display = progress.display(
@@ -336,12 +348,23 @@ class _Measurement:
                 self._engine = engine
                 if self._wanted:
                     self._demand(self._wanted)
-                with display:
+                with display, self._until_precise(path):
                     self._watch(engine, display, interrupts)
             except KeyboardInterrupt:
                 self._abandon(engine)
                 raise
         return interrupts.signum
+
+    def _until_precise(self, path: Path) -> contextlib.AbstractContextManager[object]:
+        """Watches for the target of `until_ci`, where there is one, while the run goes on."""
+        if self.target is None:
+            return contextlib.nullcontext()
+        return Watch(path, self.target, self._stop_precise)
+
+    def _stop_precise(self) -> None:
+        # A signal may have stopped the run already, which then counts.
+        self._precise = not self._wanted
+        self.stop()
 
     def _watch(self, engine: _core.Run, display: progress.Display, interrupts: Interrupts) -> None:
         shown = 0.0

@@ -193,6 +193,16 @@ def gate(text: str) -> str:
     return "".join(text.split())
 
 
+def until_ci(text: str) -> str:
+    """ttft_p99:3%, a number and how well it is to be known."""
+    from llmbench.precision import Target
+
+    try:
+        return Target.parse(text).text
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("until_ci ")) from None
+
+
 # Groups of flags
 
 
@@ -392,6 +402,12 @@ def add_metrics(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--steady-state", action="store_true", help="show the latencies of the steady part as well"
+    )
+    group.add_argument(
+        "--until-ci",
+        type=until_ci,
+        metavar="NUMBER:PERCENT%",
+        help="ttft_p99:3%%: go on until its 95 %% interval is ± 3 %%, at most as long as --num-prompts or --duration",
     )
     group.add_argument("--strict", action="store_true", help="exit 3 unless the verdict is VALID")
     group.add_argument(

@@ -106,6 +106,7 @@ def main(argv: list[str]) -> int:
             gpu_cost_per_hour=args.gpu_cost_per_hour,
             machine_cost=args.machine_cost,
             wait_ready=args.wait_ready,
+            until_ci=args.until_ci,
         )
     except ResultsError as error:
         if error.result is None:

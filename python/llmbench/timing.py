@@ -1,0 +1,35 @@
+"""How far the client's own clockwork may be off: the timing budget that is printed beside what sampling leaves
+open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from llmbench.verdict import ABSENT_NS, TURN_STAMPED, Row
+
+_USUAL = 90
+"""The percentile at which a window that differs from request to request enters the budget."""
+
+
+def budget_ms(rows: Row, summary: Mapping[str, Any], client: Mapping[str, Any]) -> dict[str, float] | None:
+    """What TTFT and ITL may be off by, in ms; None when the engine kept no account, or nothing was sent.
+
+    Of a time to the first token: how well the kernel's clock is known, the call that sent the request, and the
+    receive time. Of a gap: the receive times of both its ends.
+    """
+    if client.get("clock_uncertainty_ns") is None:
+        return None
+    done = rows[(rows["sent_ns"] != ABSENT_NS) & (rows["send_done_ns"] != ABSENT_NS)]
+    if not len(done):
+        return None
+    clock = client["clock_uncertainty_ns"] / 1e6
+    send = float(np.percentile(done["send_done_ns"] - done["sent_ns"], _USUAL)) / 1e6
+    events, merged = summary.get("events") or 0, summary.get("merged_events") or 0
+    width = (client.get("merged_width_ms") or {}).get("mean") or 0.0
+    turns = float(np.mean((done["flags"] & TURN_STAMPED) != 0))
+    lateness = (client.get("read_lateness_ms") or {}).get(f"p{_USUAL}") or 0.0
+    receive = (width * merged / events if events else 0.0) + lateness * turns
+    return {"ttft": clock + send + receive, "itl": clock + 2 * receive}
