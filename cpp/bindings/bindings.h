@@ -14,7 +14,8 @@ void BindEngine(pybind11::module_& m);
 void BindSim(pybind11::module_& m);
 
 // Raises CoreError(message) with .code set: config (InvalidArgument), unreachable (Unavailable), limit
-// (ResourceExhausted), results (anything of the file system: FailedPrecondition, DataLoss, PermissionDenied), else internal.
+// (ResourceExhausted), results (anything of the file system: FailedPrecondition, DataLoss, PermissionDenied),
+// else internal.
 [[noreturn]] void ThrowCoreError(const absl::Status& status);
 inline void ThrowIfError(const absl::Status& status) {
   if (!status.ok()) ThrowCoreError(status);

@@ -1,6 +1,6 @@
 """The compiled core. Times are nanoseconds; a missing time is -2**63 and a missing count -1."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,9 @@ class CoreError(RuntimeError):
 class Workload:
     """Ready-made request bodies, copied once."""
 
-    def __init__(self, bodies: Sequence[bytes], prompt_tokens: npt.ArrayLike, asked_tokens: npt.ArrayLike) -> None: ...
+    def __init__(
+        self, bodies: Sequence[bytes], prompt_tokens: npt.ArrayLike, asked_tokens: npt.ArrayLike
+    ) -> None: ...
     def __len__(self) -> int: ...
 
 class RunConfig:
@@ -87,16 +89,18 @@ class Run:
     def wait(self, timeout_s: float) -> bool:
         """Waits without the GIL; True once the run is over."""
     def snapshot(self) -> dict[str, Any]:
-        """Live numbers: elapsed_s, planned, started, sent, completed, failed, in_flight, waiting, output_events, bytes_in,
-        phase, ttft_p50_ms, ttft_p99_ms (None before the first), worker_busy (0 to 1, the busiest worker)."""
+        """Live numbers: elapsed_s, planned, started, sent, completed, failed, in_flight, waiting, output_events,
+        bytes_in, phase, ttft_p50_ms, ttft_p99_ms (None before the first), worker_busy (0 to 1, the busiest
+        worker)."""
     def stop(self) -> None:
         """Stops sending and lets running requests finish for up to drain_s."""
     def cancel(self) -> None:
         """Ends everything now; running requests are recorded as cut."""
     def finish(self) -> dict[str, Any]:
         """After the run is over: closes the result file and returns the client's evidence: start_unix_ns, interrupted,
-        stopped_because, address, connections, resolve_ms, workers: [{cpu_s, wall_s, run_queue_s, ...}], read_lateness_ms,
-        merged_width_ms, clock_uncertainty_ns, clock_steps, stalls, process_cpu_s. Raises CoreError("results")."""
+        stopped_because, address, connections, resolve_ms, workers: [{cpu_s, wall_s, run_queue_s, ...}],
+        read_lateness_ms, merged_width_ms, clock_uncertainty_ns, clock_steps, stalls, process_cpu_s. Raises
+        CoreError("results")."""
 
 class RecordTable:
     """All rows of a result."""
@@ -176,7 +180,8 @@ def draw_items(config: RunConfig, n: int) -> npt.NDArray[np.uint32]:
     """Which workload item each of the first n requests sends."""
 
 class SimServer:
-    """The simulated LLM server, serving from threads of its own until stopped. `options` is documented in docs/simulator.md."""
+    """The simulated LLM server, serving from threads of its own until stopped. docs/simulator.md has the
+    `options`."""
 
     def __init__(self, options: Mapping[str, Any]) -> None: ...
     def start(self) -> list[int]:

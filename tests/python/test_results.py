@@ -176,7 +176,14 @@ def test_unknown_names_say_what_there_is(result: Result) -> None:
 
 VARYING = (
     *("errors.", "error_messages.", "finish_reasons.", "config.", "client.", "environment."),
-    *("evidence.", "intervals.", "latency_ms.", "with_failures_ms.", "from_schedule.ttft.", "with_failures.ttft."),
+    *(
+        "evidence.",
+        "intervals.",
+        "latency_ms.",
+        "with_failures_ms.",
+        "from_schedule.ttft.",
+        "with_failures.ttft.",
+    ),
 )
 
 

@@ -127,7 +127,10 @@ CEILING = {"event_s": 8.5e-6, "request_s": 85e-6, "scaling": None, "cores": 4}
             {"ceiling": CEILING},
             0.73,
             "CLIENT-LIMITED",
-            "72000 events/s and 100 requests/s are 73% of what this client can take, limit 70%: its ceiling is 100000 events/s",
+            (
+                "72000 events/s and 100 requests/s are 73% of what this client can take, limit 70%: "
+                "its ceiling is 100000 events/s"
+            ),
         ),
         (
             {"events": 720_000},

@@ -60,8 +60,8 @@ struct RunSummary {
   double concurrency_mean = 0, waiting_mean = 0, decoding_mean = 0;
   uint64_t concurrency_peak = 0;
   double sent_rate = 0;  // requests sent per second, first to last send
-  // Output tokens by the second they came in, from the first row that was sent (or the window's begin) on, the
-  // last second begun included.
+  // Output tokens by the second they came in, from the first row that was sent (or the window's begin) on,
+  // the last second begun included.
   std::vector<double> output_tokens_by_second;
 };
 

@@ -27,9 +27,9 @@ inline int64_t RealtimeNs() {
 
 // Maps the kernel's receive times, which are CLOCK_REALTIME, onto CLOCK_MONOTONIC.
 //
-// The offset is the best of kReadings bracketed readings and is taken anew every second. A jump of more than kStepNs between
-// two readings is a step of the wall clock (an administrator, a suspended machine): it is counted, and the new
-// offset is used from then on. Not thread-safe: each worker owns one.
+// The offset is the best of kReadings bracketed readings and is taken anew every second. A jump of more than
+// kStepNs between two readings is a step of the wall clock (an administrator, a suspended machine): it is
+// counted, and the new offset is used from then on. Not thread-safe: each worker owns one.
 class KernelClock {
  public:
   static constexpr int kReadings = 20;

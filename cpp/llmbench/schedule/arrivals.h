@@ -27,8 +27,8 @@ struct ArrivalSpec {
   double burstiness = 1;  // gamma's shape, > 0; 1 is Poisson
   uint64_t seed = 0;
   std::vector<int64_t> trace_ns;  // non-decreasing offsets from the start
-  // Open loop: the rate goes from start_rate to rate over the first ramp_requests requests. Closed loop: the first
-  // requests of the slots are spread over ramp_s seconds, uniformly at random (seeded) or linearly.
+  // Open loop: the rate goes from start_rate to rate over the first ramp_requests requests. Closed loop: the
+  // first requests of the slots are spread over ramp_s seconds, uniformly at random (seeded) or linearly.
   RampUp ramp = RampUp::kNone;
   double ramp_start_rate = 0;
   uint64_t ramp_requests = 0;
@@ -36,16 +36,19 @@ struct ArrivalSpec {
   bool closed_ramp_random = false;
 };
 
-// Gives the planned offsets of requests 0, 1, 2, … in order, as nanoseconds from the start of the load. Every worker
-// walks the whole plan and keeps what is its own, so the plan does not depend on how many workers there are.
+// Gives the planned offsets of requests 0, 1, 2, … in order, as nanoseconds from the start of the load. Every
+// worker walks the whole plan and keeps what is its own, so the plan does not depend on how many workers
+// there are.
 class ArrivalProcess {
  public:
   virtual ~ArrivalProcess() = default;
-  // Offset of the next request; never less than the one before. INT64_MAX when the plan (a trace) is at its end.
+  // Offset of the next request; never less than the one before. INT64_MAX when the plan (a trace) is at its
+  // end.
   virtual int64_t NextOffset() = 0;
 };
 
-// Errors name the value that cannot be: a rate or burstiness that is not positive, a trace that goes back in time.
+// Errors name the value that cannot be: a rate or burstiness that is not positive, a trace that goes back in
+// time.
 absl::StatusOr<std::unique_ptr<ArrivalProcess>> MakeArrivalProcess(const ArrivalSpec& spec);
 
 // The offset at which slot k of n starts under a closed loop.

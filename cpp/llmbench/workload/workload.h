@@ -34,7 +34,8 @@ class Workload {
 
 enum class DrawOrder : uint8_t { kInOrder, kShuffled, kWithReplacement };
 
-// Which item request i sends. In order and shuffled wrap around: request size() + k draws what request k drew.
+// Which item request i sends. In order and shuffled wrap around: request size() + k draws what request k
+// drew.
 class DrawSequence {
  public:
   DrawSequence(size_t size, DrawOrder order, uint64_t seed);
