@@ -21,7 +21,10 @@ WARMUP = 0
 
 
 def evaluate(
-    source: RecordTable | Path, config: Mapping[str, Any], client: Mapping[str, Any], notes: Sequence[str] = ()
+    source: RecordTable | Path,
+    config: Mapping[str, Any],
+    client: Mapping[str, Any],
+    notes: Sequence[str] = (),
 ) -> tuple[dict[str, Any], Verdict, dict[str, str]]:
     """Summary, verdict and the top message of each class of failure, under the settings in `config`.
 
