@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,14 @@ TINY = Combination("acme/tiny-1b", 1, 768, 1, 2600, 60, 1)
 
 MakeSweep = Callable[..., Path]
 Rows = npt.NDArray[np.void]
+
+
+@pytest.fixture(autouse=True)
+def closed_figures() -> Iterator[None]:
+    """Where pyplot is loaded it keeps every figure, and warns of the twentieth."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture
