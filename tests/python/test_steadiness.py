@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from llmbench import steadiness
-from llmbench.results import Events
+from llmbench.results import Events, Result, load_result
 from llmbench.steadiness import Bins, bins, growth, steady_state, trend, ttft_growth
+from llmbench.verdict import Verdict
 
 ABSENT_NS = -(2**63)
 S = 10**9
@@ -315,3 +318,64 @@ def test_trend_of_a_line() -> None:
 def test_a_day_is_judged_in_seconds() -> None:
     found = series(noisy(np.full(86_400, 30.0), 0.1, 1))
     assert steady_state(found, open_loop=True).end == 86_400
+
+
+# In a result
+
+
+def result(*, asked: bool, steady: bool = True) -> Result:
+    """Its steady part has half the TTFT of the whole."""
+
+    def numbers(ttft_ms: float) -> dict[str, object]:
+        latency = {"n": 90, "mean": ttft_ms, "median": ttft_ms, "max": ttft_ms, "percentiles": [ttft_ms]}
+        return {
+            "percents": [50.0],
+            "completed": 90,
+            "failed": 0,
+            "duration_s": 100.0,
+            "request_throughput": 0.9,
+            "output_throughput": 36.0,
+            "latency_ms": {"ttft": latency},
+        }
+
+    window = {"begin_s": 12.0, "end_s": 87.0, "summary": numbers(40.0)}
+    because = "" if steady else "requests piled up until the end: no interval was steady"
+    part = {"steady_state": window if steady else None, "steady_state_absent_because": because}
+    return Result(
+        path=None,
+        config={"steady_state": asked},
+        summary=numbers(80.0) | part,
+        verdict=Verdict("VALID"),
+        client={},
+        environment={},
+    )
+
+
+def test_the_steady_part_of_a_result() -> None:
+    part = result(asked=False).steady_state
+    assert part is not None
+    assert (part.begin_s, part.end_s, str(part)) == (12, 87, "12 s to 87 s")
+    assert part.summary["ttft"].p50 == 40
+    assert result(asked=False, steady=False).steady_state is None
+
+
+def test_the_report_has_a_line_and_when_asked_a_table() -> None:
+    plain, asked = (result(asked=each).report(100) for each in (False, True))
+    for text in (plain, asked):
+        assert "12 s to 87 s: 0.9 requests/s, 36 output tokens/s, TTFT p50 40.00 ms" in text
+    assert "steady, ms" not in plain
+    table = asked.split("steady, ms")[1]
+    assert "40.00" in table
+    assert "80.00" not in table
+    assert "none: requests piled up" in result(asked=True, steady=False).report(100)
+    assert "steady, ms" in result(asked=True)._repr_html_()
+
+
+def test_the_json_has_it_once_and_gives_it_back(tmp_path: Path) -> None:
+    path = result(asked=True).save_json(tmp_path / "a.json")
+    stored = json.loads(path.read_text())["llmbench"]
+    assert stored["steady_state"]["begin_s"] == 12
+    assert "steady_state" not in stored["summary"]
+    part = load_result(path).steady_state
+    assert part is not None
+    assert part.summary["ttft"].p50 == 40
