@@ -22,14 +22,14 @@ def budget_ms(rows: Row, summary: Mapping[str, Any], client: Mapping[str, Any]) 
     """
     if client.get("clock_uncertainty_ns") is None:
         return None
-    done = rows[(rows["sent_ns"] != ABSENT_NS) & (rows["send_done_ns"] != ABSENT_NS)]
-    if not len(done):
+    done = (rows["sent_ns"] != ABSENT_NS) & (rows["send_done_ns"] != ABSENT_NS)
+    if not done.any():
         return None
     clock = client["clock_uncertainty_ns"] / 1e6
-    send = float(np.percentile(done["send_done_ns"] - done["sent_ns"], _USUAL)) / 1e6
+    send = float(np.percentile(rows["send_done_ns"][done] - rows["sent_ns"][done], _USUAL)) / 1e6
     events, merged = summary.get("events") or 0, summary.get("merged_events") or 0
     width = (client.get("merged_width_ms") or {}).get("mean") or 0.0
-    turns = float(np.mean((done["flags"] & TURN_STAMPED) != 0))
+    turns = float(np.mean((rows["flags"][done] & TURN_STAMPED) != 0))
     lateness = (client.get("read_lateness_ms") or {}).get(f"p{_USUAL}") or 0.0
     receive = (width * merged / events if events else 0.0) + lateness * turns
     return {"ttft": clock + send + receive, "itl": clock + 2 * receive}

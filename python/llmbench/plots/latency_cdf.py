@@ -75,11 +75,11 @@ def _draw_sample(
             axes.plot(
                 interval, (percent, percent), color=color, alpha=0.35, linewidth=6, solid_capstyle="butt"
             )
-        face = color if percent / 100 <= sample.supported_share(metric) else "white"
+        face = color if sample.tells(metric, percent) else "white"
         axes.plot(at, percent, linestyle="none", marker=marker, color=color, markerfacecolor=face, zorder=3)
         if told:
             axes.annotate(
-                f"P{percent} {at:.3g} ms",
+                sample.shown(metric, percent, at),
                 (at, percent),
                 (9, -5),
                 textcoords="offset points",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,8 +118,26 @@ class LatencySample:
             return None
         return float(entry["low"]), float(entry["high"])
 
+    def tells(self, metric: str, percent: float) -> bool:
+        """Whether this percentile is supported: by its interval where there is one, else by the number of requests."""
+        entry = self.intervals.get(f"p{percent:g}_{metric}_ms")
+        if isinstance(entry, Mapping) and entry.get("supported") is not None:
+            return bool(entry["supported"])
+        return percent / 100 <= self.supported_share(metric)
+
+    def shown(self, metric: str, percent: float, value_ms: float) -> str:
+        """A percentile as figures write it: `P99 51.2 ms`, `P99 ≥ 51.2 ms (needs 368 requests)`."""
+        if self.tells(metric, percent):
+            return f"P{percent:g} {value_ms:.3g} ms"
+        entry = self.intervals.get(f"p{percent:g}_{metric}_ms")
+        needs = entry.get("needs_requests") if isinstance(entry, Mapping) else None
+        if needs is None:
+            needs = math.ceil(math.log(0.025) / math.log(percent / 100))
+        return f"P{percent:g} ≥ {value_ms:.3g} ms (needs {needs} requests)"
+
     def supported_share(self, metric: str) -> float:
-        """The highest percentile, as a share, that this many requests can tell: p with p^n_eff = 0.025.
+        """The highest percentile, as a share, that this many requests can tell: p with p^n_eff = 0.025; and below
+        each that the result says it cannot tell.
 
         Without an interval, which knows n_eff, requests count as independent, and the gaps of one request as one.
         """
@@ -127,7 +146,13 @@ class LatencySample:
             for key, entry in self.intervals.items()
             if key.endswith(f"_{metric}_ms") and isinstance(entry, Mapping) and entry.get("n_eff")
         ]
-        return float(0.025 ** (1 / max(1.0, min([*known, self.completed, len(self.values_ms)]))))
+        bound = 0.025 ** (1 / max(1.0, min([*known, self.completed, len(self.values_ms)])))
+        told_not = [
+            float(key[1 : -len(f"_{metric}_ms")]) / 100
+            for key, entry in self.intervals.items()
+            if key.startswith("p") and key.endswith(f"_{metric}_ms") and entry.get("supported") is False
+        ]
+        return float(min([bound, *(math.nextafter(each, 0) for each in told_not)]))
 
 
 def latency_samples(

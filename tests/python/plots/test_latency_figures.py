@@ -86,6 +86,20 @@ class TestSamples:
             "ttft"
         ) == pytest.approx(0.025 ** (1 / 500))
 
+    def test_what_a_result_cannot_tell_is_marked(self, request_table: MakeRows) -> None:
+        flagged = {"low": 85.0, "high": None, "n_eff": 500.0, "supported": False, "needs_requests": 2500}
+        result = result_of(request_table(1000))
+        result.to_json = lambda: {"llmbench": {"intervals": {"p99_ttft_ms": flagged}}}
+        (sample,) = latency_samples(result, "ttft")
+        assert not sample.tells("ttft", 99)
+        assert sample.tells("ttft", 90)
+        assert sample.supported_share("ttft") < 0.99
+        assert sample.shown("ttft", 99, 85.04) == "P99 ≥ 85 ms (needs 2500 requests)"
+        assert sample.shown("ttft", 50, 51.26) == "P50 51.3 ms"
+        assert any("(needs 2500 requests)" in text.get_text() for text in latency_cdf(result).texts)
+        (few,) = latency_samples(request_table(100), "ttft")
+        assert few.shown("ttft", 99, 85.0).endswith("(needs 368 requests)")
+
     def test_gaps_come_from_the_events(self, request_table: MakeRows) -> None:
         result = result_of(request_table(3, failed=1))
         result.requests["output_tokens"] = [3, 2, 1, 5]
