@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "llmbench/aggregate/order_statistics.h"
 #include "llmbench/aggregate/rank_selection.h"
@@ -149,14 +150,23 @@ GapView::PerRequest GapView::ByRequest(std::span<const double> levels) const {
   result.sizes.resize(sample_.requests());
   result.sums.resize(sample_.requests());
   result.at_most.assign(levels.size(), std::vector<uint32_t>(sample_.requests()));
+  // Counted beside, and put down once for each request.
+  std::vector<uint32_t> at_most(levels.size());
+  size_t current = 0;
+  auto put_down = [&] {
+    for (size_t i = 0; i < levels.size(); ++i) result.at_most[i][current] = std::exchange(at_most[i], 0);
+  };
   ForEach([&](size_t request, int64_t gap, uint32_t tokens) {
+    if (request != current) {
+      put_down();
+      current = request;
+    }
     result.sizes[request] += tokens;
     result.sums[request] += static_cast<double>(gap);
-    const double value = static_cast<double>(gap) / tokens;
-    for (size_t i = 0; i < levels.size(); ++i) {
-      result.at_most[i][request] += value <= levels[i] ? tokens : 0;
-    }
+    const double value = tokens == 1 ? static_cast<double>(gap) : static_cast<double>(gap) / tokens;
+    for (size_t i = 0; i < levels.size(); ++i) at_most[i] += value <= levels[i] ? tokens : 0;
   });
+  if (sample_.requests() != 0) put_down();
   return result;
 }
 
