@@ -92,9 +92,9 @@ def bins(rows: Rows, events: Events | None = None, *, tokens: Sequence[float] | 
     When tokens came is told by `tokens`, the core's `output_tokens_by_second`, or by `events`. Without either, they
     are spread evenly between a request's first token and its last.
     """
-    measured = rows[rows["phase"] != _WARMUP] if _has(rows, "phase") else rows
+    measured = _where(rows, rows["phase"] != _WARMUP) if _has(rows, "phase") else rows
     sent = measured["sent_ns"][measured["sent_ns"] != _ABSENT_NS]
-    ended = measured[(measured["end_ns"] != _ABSENT_NS) & (measured["sent_ns"] != _ABSENT_NS)]
+    ended = _where(measured, (measured["end_ns"] != _ABSENT_NS) & (measured["sent_ns"] != _ABSENT_NS))
     if not len(ended):
         return None
     origin = int(sent[0])  # the core's own
@@ -102,8 +102,8 @@ def bins(rows: Rows, events: Events | None = None, *, tokens: Sequence[float] | 
     due = measured["scheduled_ns"][measured["scheduled_ns"] != _ABSENT_NS]
     last = max([int(sent.max()), *due[-1:].tolist()])
     outcome = ended["outcome"] if _has(rows, "outcome") else np.zeros(len(ended), np.int64)
-    flown = rows[(rows["sent_ns"] != _ABSENT_NS) & (rows["end_ns"] != _ABSENT_NS)]
-    owed = rows[(rows["scheduled_ns"] != _ABSENT_NS) & (rows["end_ns"] != _ABSENT_NS)]
+    flown = _where(rows, (rows["sent_ns"] != _ABSENT_NS) & (rows["end_ns"] != _ABSENT_NS))
+    owed = _where(rows, (rows["scheduled_ns"] != _ABSENT_NS) & (rows["end_ns"] != _ABSENT_NS))
     first = flown["first_token_ns"] if _has(rows, "first_token_ns") else flown["end_ns"]
     first = np.where(first == _ABSENT_NS, flown["end_ns"], first)
     arrived = None
@@ -125,6 +125,11 @@ def bins(rows: Rows, events: Events | None = None, *, tokens: Sequence[float] | 
         sending=min(count, (last - origin) // BIN_NS),
         filling=_filling(ended),
     )
+
+
+def _where(rows: Rows, mask: npt.NDArray[np.bool_]) -> Rows:
+    """The rows of a mask, without copying them where it is all of them: rows are wide, and mostly all are wanted."""
+    return rows if mask.all() else rows[mask]
 
 
 def steady_state(found: Bins | None, *, open_loop: bool) -> SteadyState:
