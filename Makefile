@@ -33,6 +33,8 @@ define configure
 	  printf '%s' "$$python" >build/$(1)/python; \
 	fi
 endef
+# Two trees put their module into the same place: the one that is asked for must link anew after the other did.
+claim_module = @[ "$$(cat build/module 2>/dev/null)" = $(1) ] || rm -f python/llmbench/_core*.so; echo $(1) >build/module
 module = -DLLMBENCH_BUILD_PYTHON=ON -DLLMBENCH_INPLACE=ON -DCMAKE_INTERPROCEDURAL_OPTIMIZATION=OFF \
   -DPython_EXECUTABLE=$(CURDIR)/.venv/bin/python -Dpybind11_DIR=$$(.venv/bin/python -m pybind11 --cmakedir)
 
@@ -42,6 +44,7 @@ build/:
 .PHONY: build
 build: setup | build/ ## the extension module and the C++ tests
 	$(call configure,dev,$(module))
+	$(call claim_module,dev)
 	@cmake --build --preset dev -j $(JOBS)
 
 .PHONY: demo
@@ -84,6 +87,7 @@ tsan: setup | build/ ## C++ tests under ThreadSanitizer
 .PHONY: bench
 bench: setup | build/ ## the programs behind every sentence about speed and precision, a few minutes; wants an idle machine
 	$(call configure,release,$(module))
+	$(call claim_module,release)
 	@cmake --build --preset release -j $(JOBS)
 	python benchmarks/ceiling/compare.py
 	python benchmarks/accuracy/truth.py
