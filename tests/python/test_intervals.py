@@ -265,13 +265,13 @@ def test_the_timing_budget(result: Result) -> None:
     summary = {"events": 100, "merged_events": 10}
     budget = timing.budget_ms(rows, summary, client)
     assert budget is not None
-    # 2 µs of clock, 20 µs to send, a tenth of the events 1 ms wide; the kernel stamped all of them.
-    assert budget["ttft"] == pytest.approx(0.002 + 0.02 + 0.1)
-    assert budget["itl"] == pytest.approx(0.002 + 2 * 0.1)
+    # 2 µs of clock, 20 µs to send, a tenth of the events 1 ms wide, 10 µs of path; the kernel stamped all of them.
+    assert budget["ttft"] == pytest.approx(0.002 + 0.02 + 0.1 + 0.01)
+    assert budget["itl"] == pytest.approx(0.002 + 2 * 0.1 + 0.01)
     turns = rows.copy()
     turns["flags"] = 1 << 1
     late = timing.budget_ms(turns, {}, client)
     assert late is not None
-    assert late["ttft"] == pytest.approx(0.002 + 0.02 + 0.5)
+    assert late["ttft"] == pytest.approx(0.002 + 0.02 + 0.5 + 0.01)
     assert timing.budget_ms(rows, summary, {}) is None
     assert timing.budget_ms(rows[:0], summary, client) is None
