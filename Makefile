@@ -55,9 +55,10 @@ demo: build ## a sweep over TP size, replicas and clients against the simulated 
 
 # The tests send signals, which a caller in the background or under nohup has told its children to ignore.
 .PHONY: test
-test: build ## all tests: C++ (ctest), then Python (pytest), integration tests included
+test: build ## all tests: C++ (ctest), then Python (pytest), then those that need the machine for themselves
 	ctest --preset dev -j $(JOBS)
-	env --default-signal python -m pytest -n auto
+	env --default-signal python -m pytest -n auto -m 'not serial'
+	env --default-signal python -m pytest -m serial
 
 .PHONY: lint
 lint: build ## formatting, types, and a build in which warnings are errors

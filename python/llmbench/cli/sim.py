@@ -132,6 +132,8 @@ def _wait(parent: int | None) -> None:
         signal.sigwait(_SIGNALS)
         return
     while os.getppid() == parent:
-        if signal.sigtimedwait(_SIGNALS, _LOOK_FOR_PARENT_S) is not None:
+        came = signal.sigtimedwait(_SIGNALS, _LOOK_FOR_PARENT_S)
+        # A process that was stopped and continued, and slept past its time, is told of signal 0.
+        if came is not None and came.si_signo in _SIGNALS:
             return
     print("llmbench sim: the parent process has ended", file=sys.stderr)
