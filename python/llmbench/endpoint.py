@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from pydantic import SecretStr
 
 from llmbench import secrecy
 from llmbench.backends import Backend, get
+from llmbench.backends.body import placeholders, substitute
 from llmbench.errors import ConfigError
 
 
@@ -20,8 +22,9 @@ class Endpoint:
     """A server as a client sees it: `Endpoint("http://127.0.0.1:8000", backend="vllm", model="m")`.
 
     `url` may end in /v1, as OpenAI's clients have it. A model of None means the first one the server
-    lists. The key goes into an Authorization header; it and headers with secret-looking names are blanked
-    wherever the endpoint is shown or stored.
+    lists. The key goes into the header that the backend has for it; it, headers with secret-looking names and
+    `${env:NAME}` in a header, which stands for an environment variable, are blanked wherever the endpoint is shown
+    or stored.
     """
 
     url: str
@@ -31,7 +34,13 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=dict)
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     path: str | None = None
-    """Instead of the preset's path."""
+    """Instead of the preset's path; it may have a query, such as ?api-version=2024-05-01-preview."""
+    deployment: str | None = None
+    """Of a server that has several: part of the path (fastgen-rest) or a header (aml)."""
+    api_key_header: str | None = None
+    """Instead of the preset's: `NAME` carries the bare key, `NAME=SCHEME` the scheme's name before it."""
+    wire_rules: Mapping[str, Any] = field(default_factory=dict)
+    """Laid over how the preset reads answers, such as {"text_mode": "cumulative"}; docs/wire-formats.md."""
     ca_file: str | None = None
     insecure: bool = False
     proxy: str | None = None
@@ -43,7 +52,11 @@ class Endpoint:
     def __post_init__(self) -> None:
         if isinstance(self.api_key, str):
             object.__setattr__(self, "api_key", SecretStr(self.api_key) if self.api_key else None)
-        get(self.backend)
+        if get(self.backend).name == "template" and not self.preset.body:
+            raise ConfigError(
+                "the backend template needs a description of the server: --template FILE.json, or "
+                "Backend.from_template"
+            )
         parts = _split(self.url)
         shown = secrecy.redact_url(self.url)
         if parts.scheme not in ("http", "https"):
@@ -66,9 +79,9 @@ class Endpoint:
             raise ConfigError(f"the URL {self.url} has port 0: it must be a number from 1 to 65535")
         if self.path is not None and not self.path.startswith("/"):
             raise ConfigError(f"the path {self.path!r} must start with /")
-        if re.search(r"[\x00-\x20\x7f]", self.request_path):
+        if re.search(r"[^\x21-\x7e]", self.request_path):
             raise ConfigError(
-                f"the path {self.request_path!r} holds a space or control character: write it %-encoded"
+                f"the path {self.request_path!r} holds a space or a character outside ASCII: write it %-encoded"
             )
         for name, value in self._all_headers():
             if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name):
@@ -98,20 +111,44 @@ class Endpoint:
     @property
     def origin(self) -> str:
         """scheme://host:port."""
+        return self._origin(self.port)
+
+    def _origin(self, port: int) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{host}:{port}"
 
     @property
     def request_path(self) -> str:
-        """The path of every request, with what the URL has before it."""
-        return self.full_path(self.path or self.preset.path)
+        """The path of streamed requests, with what the URL has before it."""
+        try:
+            return self.path_for()
+        except ConfigError:  # a name that is not known yet
+            return self.full_path(self.path or self.preset.path)
+
+    def path_for(self, stream: bool = True, model: str | None = None) -> str:
+        """The path of requests for this model, streamed or not."""
+        return self.full_path(self._named(self.path or self.preset.path_of(stream), model))
 
     def full_path(self, path: str) -> str:
-        """`path` below the URL's own; a /v1 that both have is written once."""
+        """`path` below the URL's own. What both have is written once: a /v1, or the whole path of requests."""
         base = _split(self.url).path.rstrip("/")
+        for own in (self.path, self.preset.path, self.preset.whole_path):
+            route = (own or "").partition("?")[0]
+            if len(route) > 1 and base.endswith(route):
+                base = base[: -len(route)]
+                break
         if base.endswith("/v1") and path.startswith("/v1/"):
             base = base[: -len("/v1")]
         return base + path
+
+    @property
+    def metrics_url(self) -> str | None:
+        """Where the server tells its metrics, as far as its kind is known to."""
+        preset = self.preset
+        if preset.metrics_path is None:
+            return None
+        origin = self.origin if preset.metrics_port is None else self._origin(preset.metrics_port)
+        return origin + self.full_path(preset.metrics_path)
 
     @property
     def display_url(self) -> str:
@@ -124,10 +161,13 @@ class Endpoint:
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret value this endpoint knows, to scrub them from what others say."""
-        found = [value for name, value in self.headers.items() if secrecy.is_secret_name(name)]
+        found = [_resolved(value) for name, value in self._headers().items() if secrecy.is_secret_name(name)]
         found += [
             value.split(" ", 1)[1] for value in found if value.lower().startswith(("bearer ", "basic "))
         ]
+        found += [_variable(name) for value in self._headers().values() for name in placeholders(value)]
+        query = parse_qsl(self.request_path.partition("?")[2])
+        found += [value for name, value in query if secrecy.is_secret_name(name)]
         if self.api_key is not None:
             found.append(self.key() or "")
         found += _secret_values(self.extra_body)
@@ -147,6 +187,7 @@ class Endpoint:
             "path": secrecy.redact_url("x:" + self.request_path)[2:],
             "backend": self.preset.name,
             "model": self.model,
+            "deployment": self.deployment,
             "api_key": secrecy.REDACTED if self.api_key is not None else None,
             "headers": secrecy.redact(dict(self.headers)),
             "extra_body": secrecy.redact(dict(self.extra_body)),
@@ -154,6 +195,7 @@ class Endpoint:
             "insecure": self.insecure,
             "proxy": secrecy.redact_url(self.proxy) if self.proxy else None,
             "unix_socket": self.unix_socket,
+            "wire_rules": secrecy.redact(dict(self.wire_rules)),
         }
 
     def __repr__(self) -> str:
@@ -165,11 +207,33 @@ class Endpoint:
             shown.insert(0, f"path={secrecy.redact_url('x:' + self.path)[2:]!r}")
         return f"Endpoint({', '.join([repr(stored['url']), *shown])})"
 
+    def _named(self, path: str, model: str | None = None) -> str:
+        return self.preset.with_names(path, model=model or self.model, deployment=self.deployment)
+
+    def _headers(self) -> dict[str, str]:
+        """The preset's and then ours, which win; environment variables still by their names."""
+        headers = {str(name): str(value) for name, value in self.headers.items()}
+        given = {name.lower() for name in headers}
+        preset = {name: value for name, value in self.preset.headers.items() if name.lower() not in given}
+        if self.deployment is not None and self.preset.deployment_header:
+            preset[self.preset.deployment_header] = self.deployment
+        return {**preset, **headers}
+
     def _all_headers(self) -> list[tuple[str, str]]:
-        headers = [(str(name), str(value)) for name, value in self.headers.items()]
-        if self.api_key is not None and not any(name.lower() == "authorization" for name, _ in headers):
-            headers.append(("Authorization", f"Bearer {self.key()}"))
+        headers = [(name, _resolved(value)) for name, value in self._headers().items()]
+        if self.api_key is not None:
+            header, scheme = self._key_header()
+            if not any(name.lower() == header.lower() for name, _ in headers):
+                headers.append((header, f"{scheme} {self.key()}" if scheme else self.key() or ""))
         return headers
+
+    def _key_header(self) -> tuple[str, str]:
+        """Which header carries the key, and what stands before it."""
+        if self.api_key_header is not None:
+            name, _, scheme = self.api_key_header.partition("=")
+            return name.strip(), scheme.strip()
+        name = self.preset.key_header
+        return name, "Bearer" if name == "Authorization" else ""
 
 
 def _split(url: str) -> SplitResult:
@@ -182,6 +246,21 @@ def _split(url: str) -> SplitResult:
         raise ConfigError(
             f"the URL {secrecy.redact_url(url)} cannot be read: write it as http://host:port"
         ) from None
+
+
+def _resolved(value: str) -> str:
+    """A header's value with its environment variables in place."""
+    return substitute(value, _variable)
+
+
+def _variable(name: str) -> str:
+    kind, _, variable = name.partition(":")
+    if kind != "env" or not variable:
+        raise ConfigError(f"${{{name}}} in a header: ${{env:NAME}} is wanted, an environment variable")
+    value = os.environ.get(variable)
+    if not value:
+        raise ConfigError(f"a header wants the environment variable {variable}, which is not set or empty")
+    return value
 
 
 def _latin1(value: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 from typing import Any
 
 import pytest
@@ -19,6 +20,367 @@ def body(backend: str, prompt: Any = "hi", max_tokens: int | None = 8, **options
     rendered = backends.get(backend).render(prompt, max_tokens, **{"model": "m", **options})
     assert isinstance(rendered, bytes)
     return json.loads(rendered)
+
+
+# What goes over the wire
+
+SHOWN: list[tuple[str, Any, int, dict[str, Any], str]] = [
+    (
+        "openai",
+        "The river",
+        64,
+        {"sampling": {"temperature": 0, "top_p": 1}},
+        (
+            '{"model":"m","prompt":"The river","max_tokens":64,"temperature":0,"top_p":1,"stream":true,'
+            '"stream_options":{"include_usage":true}}'
+        ),
+    ),
+    (
+        "openai-chat",
+        [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Why is ice slippery?"},
+        ],
+        64,
+        {},
+        (
+            '{"model":"m","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":'
+            '"Why is ice slippery?"}],"max_completion_tokens":64,"temperature":0,"stream":true,'
+            '"stream_options":{"include_usage":true}}'
+        ),
+    ),
+    (
+        "openai-responses",
+        "The river",
+        64,
+        {},
+        '{"model":"m","input":"The river","max_output_tokens":64,"temperature":0,"store":false,"stream":true}',
+    ),
+    (
+        "anthropic",
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}],
+        64,
+        {},
+        (
+            '{"model":"m","max_tokens":64,"system":"Be brief.","messages":[{"role":"user","content":"Why?"}],'
+            '"temperature":0,"stream":true}'
+        ),
+    ),
+    (
+        "vllm-generate",
+        "The river",
+        64,
+        {"sampling": {"temperature": 1.0, "top_p": 0.9}, "ignore_eos": True},
+        '{"prompt":"The river","n":1,"temperature":1.0,"top_p":0.9,"max_tokens":64,"ignore_eos":true,"stream":true}',
+    ),
+    (
+        "tgi",
+        "The river",
+        64,
+        {"sampling": {"temperature": 0.8, "top_p": 0.95}},
+        (
+            '{"inputs":"The river","parameters":{"max_new_tokens":64,"do_sample":true,"temperature":0.8,'
+            '"top_p":0.95,"details":true}}'
+        ),
+    ),
+    (
+        "tgi",
+        "The river",
+        64,
+        {"sampling": {"top_p": 1, "top_k": -1}, "stream": False},
+        '{"inputs":"The river","parameters":{"max_new_tokens":64,"do_sample":false,"details":true}}',
+    ),
+    (
+        "tgi",
+        "The river",
+        64,
+        {"sampling": {"temperature": 1, "top_p": 1, "top_k": 0}},
+        '{"inputs":"The river","parameters":{"max_new_tokens":64,"do_sample":true,"temperature":1,"details":true}}',
+    ),
+    (
+        "tensorrt_llm_triton",
+        "The river",
+        64,
+        {"sampling": {"seed": 7}},
+        (
+            '{"text_input":"The river","max_tokens":64,"temperature":1.0,"top_p":1.0,"top_k":1,"beam_width":1,'
+            '"bad_words":"","stop_words":"","random_seed":7,"stream":true}'
+        ),
+    ),
+    (
+        "tensorrt_llm_triton",
+        "The river",
+        64,
+        {"sampling": {"temperature": 0.5}, "ignore_eos": True, "stream": False},
+        (
+            '{"text_input":"The river","max_tokens":64,"temperature":0.5,"beam_width":1,"bad_words":"",'
+            '"stop_words":"","end_id":-1,"stream":false}'
+        ),
+    ),
+    (
+        "sglang",
+        "The river",
+        64,
+        {"ignore_eos": True},
+        (
+            '{"text":"The river","sampling_params":{"max_new_tokens":64,"temperature":0,"ignore_eos":true},'
+            '"stream":true}'
+        ),
+    ),
+    (
+        "sglang",
+        [1, 2],
+        64,
+        {"sampling": {"top_k": 5}},
+        '{"input_ids":[1,2],"sampling_params":{"max_new_tokens":64,"temperature":0,"top_k":5},"stream":true}',
+    ),
+    (
+        "llamacpp",
+        "The river",
+        64,
+        {"ignore_eos": True},
+        (
+            '{"prompt":"The river","n_predict":64,"temperature":0,"ignore_eos":true,"cache_prompt":false,'
+            '"stream":true}'
+        ),
+    ),
+    (
+        "llamacpp",
+        "The river",
+        64,
+        {"sampling": {"repetition_penalty": 1.1, "min_p": 0.1}},
+        (
+            '{"prompt":"The river","n_predict":64,"temperature":0,"repeat_penalty":1.1,"min_p":0.1,'
+            '"cache_prompt":false,"stream":true}'
+        ),
+    ),
+    (
+        "ollama",
+        "The river",
+        64,
+        {"model": "tiny", "sampling": {"seed": 1, "num_ctx": 2048}},
+        (
+            '{"model":"tiny","prompt":"The river","stream":true,"raw":true,"keep_alive":"10m","options":'
+            '{"num_predict":64,"temperature":0,"seed":1,"num_ctx":2048}}'
+        ),
+    ),
+    (
+        "ollama-chat",
+        "Why?",
+        64,
+        {"stream": False},
+        (
+            '{"model":"m","messages":[{"role":"user","content":"Why?"}],"stream":false,"keep_alive":"10m",'
+            '"options":{"num_predict":64,"temperature":0}}'
+        ),
+    ),
+    (
+        "fastgen-rest",
+        "The river",
+        64,
+        {"ignore_eos": True, "sampling": {"temperature": None}},
+        '{"prompts":["The river"],"max_length":1024,"max_new_tokens":64,"ignore_eos":true}',
+    ),
+    (
+        "fastgen-rest",
+        "The river",
+        None,
+        {"sampling": {"temperature": 1, "top_p": 0.9}},
+        '{"prompts":["The river"],"temperature":1.0,"top_p":0.9}',
+    ),
+    (
+        "mii-generate",
+        "The river",
+        64,
+        {"sampling": {"temperature": 1}},
+        '{"prompt":"The river","max_tokens":64,"temperature":1,"stream":true}',
+    ),
+    (
+        "mii-openai",
+        "The river",
+        64,
+        {},
+        '{"model":"m","prompt":"The river","max_tokens":64,"temperature":0,"stream":true}',
+    ),
+    (
+        "aml",
+        "The river",
+        64,
+        {"sampling": {"temperature": 0.7, "top_p": 0.9}},
+        (
+            '{"input_data":{"input_string":["The river"],"parameters":{"max_tokens":64,"temperature":0.7,'
+            '"top_p":0.9,"do_sample":true,"return_full_text":false}}}'
+        ),
+    ),
+    (
+        "aml",
+        [{"role": "user", "content": "Why?"}],
+        64,
+        {},
+        (
+            '{"input_data":{"input_string":[{"role":"user","content":"Why?"}],"parameters":{"max_tokens":64,'
+            '"do_sample":false,"return_full_text":false}}}'
+        ),
+    ),
+    (
+        "azure-maas-chat",
+        "Why?",
+        64,
+        {"model": None, "stream": False},
+        '{"messages":[{"role":"user","content":"Why?"}],"max_tokens":64,"temperature":0,"stream":false}',
+    ),
+    (
+        "azure-content-safety",
+        "a sentence to check",
+        None,
+        {},
+        (
+            '{"text":"a sentence to check","categories":["Hate","SelfHarm","Sexual","Violence"],'
+            '"blocklistNames":[],"haltOnBlocklistHit":false,"outputType":"FourSeverityLevels"}'
+        ),
+    ),
+    (
+        "naive_transformers",
+        "The river",
+        198,
+        {"sampling": {"top_k": 10}},
+        '{"instances":[{"prompt":"The river","max_length":200,"top_k":10}]}',
+    ),
+    ("jetstream", "The river", 64, {"stream": False}, '{"prompt":"The river","max_tokens":64}'),
+    (
+        "jetstream",
+        "The river",
+        64,
+        {},
+        '{"prompt":"The river","max_tokens":64,"temperature":1,"stream":true}',
+    ),
+    ("jetstream-v1", "The river", 64, {}, '{"max_tokens":64,"text_content":{"text":"The river"}}'),
+    ("jetstream-v1", [1, 2], 64, {}, '{"max_tokens":64,"token_content":{"token_ids":[1,2]}}'),
+    (
+        "sax",
+        "The river",
+        64,
+        {"model": "/sax/x/y", "sampling": {"top_p": 1, "top_k": 50}},
+        (
+            '{"model":"/sax/x/y","prompt":"The river","n":1,"best_of":1,"use_beam_search":false,"temperature":0,'
+            '"top_p":1,"top_k":50,"max_tokens":64,"stream":false}'
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt", "max_tokens", "options", "expected"),
+    SHOWN,
+    ids=[f"{row[0]}-{i}" for i, row in enumerate(SHOWN)],
+)
+def test_bodies_to_the_byte(
+    name: str, prompt: Any, max_tokens: int | None, options: dict[str, Any], expected: str
+) -> None:
+    fields = {"model": "m", **options}
+    backend = backends.get(name)
+    assert backend.render(prompt, max_tokens, **fields).decode() == expected
+    assert backend.renderer(**fields)(prompt, max_tokens).decode() == expected
+    assert json.loads(expected)  # else the row itself is wrong
+
+
+def test_a_body_in_grpc() -> None:
+    """The bytes of the wire, prefix included: one prompt, and arguments of each kind."""
+    backend = backends.get("fastgen")
+    sent = backend.render(
+        "Hi there",
+        4,
+        model=None,
+        ignore_eos=True,
+        sampling={"top_p": 0.5, "temperature": None},
+        extra_body={"query_kwargs": {"max_length": None}},
+    )
+    assert sent[:5] == b"\0" + (len(sent) - 5).to_bytes(4, "big")
+    assert bytes.fromhex("0a084869207468657265") in sent
+    for entry in (
+        "12100a0a69676e6f72655f656f7312022001",
+        "12140a0e6d61785f6e65775f746f6b656e7312021004",
+        "120e0a05746f705f7012051d0000003f",
+        "120c0a0673747265616d12022001",
+    ):
+        assert bytes.fromhex(entry) in sent
+    assert b"max_length" not in sent
+    whole = backend.render("Hi there", 4, model=None, stream=False)
+    assert b"stream" not in whole
+
+
+def test_every_name_has_a_preset() -> None:
+    assert list(BACKENDS) == [preset.name for preset in BACKENDS.values()]
+    for alias, name in backends.ALIASES.items():
+        assert alias not in BACKENDS
+        assert backends.get(alias) is BACKENDS[name]
+
+
+@pytest.mark.parametrize("name", [name for name in BACKENDS if name != "template"])
+def test_presets_are_complete(name: str) -> None:
+    preset = BACKENDS[name]
+    assert preset.path.startswith("/")
+    assert preset.description
+    assert preset.quirks or preset.name == "sim"
+    assert preset.streams or preset.whole
+    assert pickle.loads(pickle.dumps(preset)) == preset
+    assert {preset, preset}
+    prompt = "The river" if "text" in preset.takes else [{"role": "user", "content": "The river"}]
+    for stream in (True, False):
+        assert preset.render(prompt, 8, model="m", stream=stream)
+    if preset.messages_preset:
+        assert BACKENDS[preset.messages_preset].chat
+
+
+@pytest.mark.parametrize("name", ["tgi", "ollama", "anthropic", "aml", "mii-openai", "jetstream"])
+def test_what_cannot_be_forced_is_said(name: str) -> None:
+    with pytest.raises(ConfigError, match="no way to ignore EOS"):
+        backends.get(name).render("x", 8, model="m", ignore_eos=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("tgi", "min_p"), ("jetstream", "temperature"), ("sax", "seed"), ("azure-content-safety", "top_p")],
+)
+def test_sampling_that_a_server_does_not_have_is_refused(name: str, field: str) -> None:
+    with pytest.raises(ConfigError, match=f"has no {field}"):
+        backends.get(name).render("x", 8, model="m", sampling={field: 1})
+
+
+def test_limits_on_prompt_and_output_know_the_prompt() -> None:
+    rendered = backends.get("naive_transformers").renderer(model=None)
+    assert json.loads(rendered("x" * 400, 10, 55))["instances"][0]["max_length"] == 65
+    assert json.loads(rendered("x" * 400, 10, -1))["instances"][0]["max_length"] == 110
+    assert json.loads(rendered("y" * 400, 10, 56))["instances"][0]["max_length"] == 66
+    fastgen = json.loads(backends.get("fastgen-rest").renderer(model=None)("x", 100, 3000))
+    assert fastgen["max_length"] == 6100
+
+
+@pytest.mark.parametrize(
+    ("name", "stream", "path"),
+    [
+        ("tgi", True, "/generate_stream"),
+        ("tgi", False, "/generate"),
+        ("tensorrt_llm_triton", True, "/v2/models/a%2Fb/generate_stream"),
+        ("tensorrt_llm_triton", False, "/v2/models/a%2Fb/generate"),
+        ("fastgen", True, "/modelresponse.ModelResponse/GeneratorReplyStream"),
+        ("fastgen", False, "/modelresponse.ModelResponse/GeneratorReply"),
+        ("vllm", False, "/v1/completions"),
+        ("fastgen-rest", True, "/mii/a%2Fb"),
+    ],
+)
+def test_paths(name: str, stream: bool, path: str) -> None:
+    preset = backends.get(name)
+    assert preset.with_names(preset.path_of(stream), model="a/b") == path
+
+
+def test_names_in_paths_are_wanted() -> None:
+    with pytest.raises(ConfigError, match="give --deployment NAME"):
+        backends.get("fastgen-rest").with_names("/mii/${deployment}")
+    assert backends.get("tensorrt_llm_triton").with_names("/${model}") == "/ensemble"
+
+
+# What they share
 
 
 @pytest.mark.parametrize("name", ["openai", "openai-completions", "vllm", "sim"])
@@ -96,6 +458,8 @@ def test_what_a_backend_does_not_take(name: str, prompt: Any, told: str) -> None
 def test_unknown_names_get_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean openai-chat"):
         backends.get("open-ai-chat")
+    with pytest.raises(ConfigError, match=r"did you mean llama.cpp"):
+        backends.get("lama.cpp")
     with pytest.raises(ConfigError, match="there are openai, "):
         backends.get("zzz")
 
@@ -109,14 +473,17 @@ def test_a_variant_of_a_preset() -> None:
 MESSAGES = [{"role": "user", "content": "hi"}]
 
 
-@pytest.mark.parametrize("name", ["openai", "openai-chat", "vllm", "vllm-chat"])
+@pytest.mark.parametrize("name", [name for name in BACKENDS if name != "template"])
 @pytest.mark.parametrize(
     "extra", [None, {"prompt": "other", "messages": []}, {"note": "\x00the prompt goes here\x00"}]
 )
 def test_the_renderer_gives_what_render_gives(name: str, extra: dict[str, object] | None) -> None:
     backend = BACKENDS[name]
-    fields = {"model": "m", "sampling": {"top_p": 0.5}, "extra_body": extra}
+    fields = {"model": "m", "extra_body": None if backend.encode else extra}
     render = backend.renderer(**fields)
-    for prompt in ["plain", 'quotes " and \\', "línea\nñ 😀 \u2028", MESSAGES if backend.chat else [1, 2, 3]]:
+    prompts: list[Any] = ["plain", 'quotes " and \\', "línea\nñ 😀 \u2028"]
+    prompts += [MESSAGES] if backend.chat else []
+    prompts += [[1, 2, 3]] if "token ids" in backend.takes else []
+    for prompt in prompts:
         for max_tokens in (None, 5, 7, 5):
             assert render(prompt, max_tokens) == backend.render(prompt, max_tokens, **fields)
