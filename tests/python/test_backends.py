@@ -252,7 +252,7 @@ SHOWN: list[tuple[str, Any, int, dict[str, Any], str]] = [
         "The river",
         64,
         {},
-        '{"prompt":"The river","max_tokens":64,"temperature":1,"stream":true}',
+        '{"prompt":"The river","max_tokens":64,"stream":true}',
     ),
     ("jetstream-v1", "The river", 64, {}, '{"max_tokens":64,"text_content":{"text":"The river"}}'),
     ("jetstream-v1", [1, 2], 64, {}, '{"max_tokens":64,"token_content":{"token_ids":[1,2]}}'),
