@@ -161,6 +161,9 @@ class _Measurement:
         if self.target and self.target.percent and self.target.percent not in percentiles:
             percentiles += (self.target.percent,)
         self.options = replace(options, num_requests=num_requests, percentiles=percentiles)
+        if not options.stream and not endpoint.preset.whole:
+            raise ConfigError(f"the backend {endpoint.preset.name} always streams: leave --no-stream out")
+        self.streamed = options.stream and endpoint.preset.streams
         self.server = preflight.ServerFacts(endpoint.model)
         self._engine: _core.Run | None = None
         self._wanted = ""
@@ -225,14 +228,15 @@ class _Measurement:
         endpoint, load, options = self.endpoint, self.load, self.options
         config = _core.RunConfig()
         config.scheme, config.host, config.port = endpoint.scheme, endpoint.host, endpoint.port
-        config.path, config.method = endpoint.request_path, "POST"
+        config.path = endpoint.path_for(self.streamed, self.server.model)
+        config.method = endpoint.preset.method
         config.headers = endpoint.wire_headers()
         config.unix_socket = endpoint.unix_socket or ""
         config.proxy = endpoint.proxy or ""
         config.ca_file = endpoint.ca_file or ""
         config.insecure = endpoint.insecure
         config.wire_format = endpoint.preset.wire_format
-        config.streamed = options.stream
+        config.streamed = self.streamed
         config.order = self.workload.order
         config.seed = options.seed
         config.request_id_prefix = f"{secrets.token_hex(6)}-"
@@ -318,10 +322,12 @@ class _Measurement:
             self.workload.bodies(
                 self.endpoint.preset,
                 model=self.server.model,
-                stream=self.options.stream,
+                stream=self.streamed,
                 ignore_eos=self.options.ignore_eos,
                 sampling=self.options.sampling,
                 extra_body=self.endpoint.extra_body,
+                seed=self.options.seed,
+                deployment=self.endpoint.deployment,
             ),
             self.workload.prompt_tokens,
             self.workload.output_tokens,
@@ -473,6 +479,11 @@ class _Measurement:
         notes = []
         if self.endpoint.insecure and self.endpoint.scheme == "https":
             notes.append("the server's certificate was not verified (--insecure)")
+        if self.options.stream and not self.streamed:
+            notes.append(
+                f"the backend {self.endpoint.preset.name} answers in one piece: latencies are of whole answers, "
+                "without a TTFT"
+            )
         if client.get("stopped_because") == "all-failed":
             notes.append("the run was ended early: its first requests all failed")
         planned, warmup = self.options.num_requests or 0, self.options.warmup_requests

@@ -71,23 +71,14 @@ class Workload:
             f"{_mean(self.output_tokens)} out)"
         )
 
-    def bodies(
-        self,
-        backend: Backend,
-        *,
-        model: str | None,
-        stream: bool = True,
-        ignore_eos: bool = False,
-        sampling: Mapping[str, Any] | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-    ) -> list[bytes]:
-        """Every request's body, rendered once."""
-        render = backend.renderer(
-            model=model, stream=stream, ignore_eos=ignore_eos, sampling=sampling, extra_body=extra_body
-        )
+    def bodies(self, backend: Backend, *, model: str | None, **fields: Any) -> list[bytes]:
+        """Every request's body, rendered once; `fields` are those of `Backend.render`."""
+        render = backend.renderer(model=model, **fields)
         return [
-            render(prompt, asked if asked >= 0 else None)
-            for prompt, asked in zip(self.prompts, self.output_tokens.tolist(), strict=True)
+            render(prompt, asked if asked >= 0 else None, length)
+            for prompt, asked, length in zip(
+                self.prompts, self.output_tokens.tolist(), self.prompt_tokens.tolist(), strict=True
+            )
         ]
 
     def to_dict(self) -> dict[str, Any]:
