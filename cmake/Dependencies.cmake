@@ -21,6 +21,8 @@ find_package(simdjson QUIET)
 find_package(absl QUIET)
 find_package(SQLite3 QUIET)
 find_path(LLMBENCH_BEAST_INCLUDE boost/beast/http/basic_parser.hpp)
+find_path(LLMBENCH_NGHTTP2_INCLUDE nghttp2/nghttp2.h)
+find_library(LLMBENCH_NGHTTP2_LIBRARY nghttp2)
 
 _llmbench_require(CURL_FOUND "libcurl" libcurl4-openssl-dev libcurl-devel)
 _llmbench_require(OPENSSL_FOUND "OpenSSL" libssl-dev openssl-devel)
@@ -28,6 +30,7 @@ _llmbench_require(simdjson_FOUND "simdjson" libsimdjson-dev simdjson-devel)
 _llmbench_require(absl_FOUND "Abseil" libabsl-dev abseil-cpp-devel)
 _llmbench_require(SQLite3_FOUND "SQLite" libsqlite3-dev sqlite-devel)
 _llmbench_require(LLMBENCH_BEAST_INCLUDE "Boost (headers of Beast)" libboost-dev boost-devel)
+_llmbench_require(LLMBENCH_NGHTTP2_LIBRARY "nghttp2" libnghttp2-dev libnghttp2-devel)
 
 if(LLMBENCH_BUILD_PYTHON)
   find_package(Python 3.10 COMPONENTS Interpreter Development.Module QUIET)
@@ -63,6 +66,10 @@ endif()
 
 add_library(llmbench_beast INTERFACE)
 target_include_directories(llmbench_beast SYSTEM INTERFACE ${LLMBENCH_BEAST_INCLUDE})
+
+add_library(llmbench_nghttp2 INTERFACE)
+target_include_directories(llmbench_nghttp2 SYSTEM INTERFACE ${LLMBENCH_NGHTTP2_INCLUDE})
+target_link_libraries(llmbench_nghttp2 INTERFACE ${LLMBENCH_NGHTTP2_LIBRARY})
 
 # CMake 4.3 renamed the target.
 add_library(llmbench_sqlite INTERFACE)
