@@ -33,8 +33,6 @@ const Names<DrawOrder> kOrders = {{"in-order", DrawOrder::kInOrder},
                                   {"with-replacement", DrawOrder::kWithReplacement}};
 const Names<ConnectMode> kConnects = {
     {"pooled", ConnectMode::kPooled}, {"new", ConnectMode::kNew}, {"sticky", ConnectMode::kSticky}};
-const Names<wire::WireFormat> kFormats = {{"openai-completions", wire::WireFormat::kOpenAiCompletions},
-                                          {"openai-chat", wire::WireFormat::kOpenAiChat}};
 
 template <typename Enum>
 Enum Parse(const Names<Enum>& names, const char* what, const std::string& name) {
@@ -58,7 +56,7 @@ struct PyRunConfig {
   std::vector<std::pair<std::string, std::string>> headers;
   std::string unix_socket, proxy, ca_file;
   bool insecure = false;
-  std::string wire_format = "openai-completions";
+  std::string wire_format = "openai-completions", wire_rules;
   bool streamed = true;
   std::shared_ptr<Workload> workload;
   std::string order = "in-order";
@@ -111,17 +109,21 @@ struct PyRunConfig {
     if (port < 1 || port > 65535) {
       throw py::value_error("port is " + std::to_string(port) + "; it must be between 1 and 65535");
     }
-    config.endpoint.tls = scheme == "https";
-    config.endpoint.host = host;
-    config.endpoint.port = static_cast<uint16_t>(port);
-    config.endpoint.path = path;
-    config.endpoint.method = method;
-    config.endpoint.headers = headers;
-    config.endpoint.unix_socket = unix_socket;
-    config.endpoint.proxy = proxy;
-    config.endpoint.ca_file = ca_file;
-    config.endpoint.insecure = insecure;
-    config.wire_format = Parse(kFormats, "wire format", wire_format);
+    Endpoint endpoint;
+    endpoint.tls = scheme == "https";
+    endpoint.host = host;
+    endpoint.port = static_cast<uint16_t>(port);
+    endpoint.path = path;
+    endpoint.method = method;
+    endpoint.headers = headers;
+    endpoint.unix_socket = unix_socket;
+    endpoint.proxy = proxy;
+    endpoint.ca_file = ca_file;
+    endpoint.insecure = insecure;
+    config.endpoints = {endpoint};
+    auto format = wire::WireFormat::Named(wire_format, wire_rules);
+    ThrowIfError(format.status());
+    config.wire_format = *std::move(format);
     config.streamed = streamed;
     config.workload = workload;
     config.order = Parse(kOrders, "order", order);
@@ -156,7 +158,8 @@ class PyRun {
     options.path = config.result_path;
     options.run_json = config.run_json;
     options.save_text = config.save_text;
-    options.endpoints = {core.endpoint.Url() + core.endpoint.path};
+    for (const Endpoint& endpoint : core.endpoints)
+      options.endpoints.push_back(endpoint.Url() + endpoint.path);
     if (!config.model.empty()) options.models = {config.model};
     options.observer = &stats_;
     options.sampler = [this](int64_t) { return Sample(); };
@@ -289,7 +292,7 @@ class PyRun {
     d["start_unix_ns"] = report.start_unix_ns;
     d["interrupted"] = report.interrupted;
     d["stopped_because"] = report.stopped_because;
-    d["address"] = report.address;
+    d["address"] = report.addresses.front();
     d["first_error"] = report.first_error;
     d["resolve_ms"] = report.resolve_ms;
     d["process_cpu_s"] = report.process_cpu_s;
@@ -369,6 +372,7 @@ void BindEngine(py::module_& m) {
       .def_readwrite("ca_file", &PyRunConfig::ca_file)
       .def_readwrite("insecure", &PyRunConfig::insecure)
       .def_readwrite("wire_format", &PyRunConfig::wire_format)
+      .def_readwrite("wire_rules", &PyRunConfig::wire_rules)
       .def_readwrite("streamed", &PyRunConfig::streamed)
       .def_readwrite("workload", &PyRunConfig::workload)
       .def_readwrite("order", &PyRunConfig::order)

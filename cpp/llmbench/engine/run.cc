@@ -10,6 +10,7 @@
 #include <mutex>
 #include <thread>
 
+#include "absl/strings/str_join.h"
 #include "llmbench/base/return_if_error.h"
 #include "llmbench/engine/connection.h"
 #include "llmbench/engine/resolve.h"
@@ -24,7 +25,8 @@ constexpr int64_t kSpareDescriptors = 64;
 absl::Status Bad(const std::string& what) { return absl::InvalidArgumentError(what); }
 
 absl::Status Validate(const RunConfig& config) {
-  LLMBENCH_RETURN_IF_ERROR(config.endpoint.Validate());
+  if (config.endpoints.empty()) return Bad("there is no endpoint; give at least one");
+  for (const Endpoint& endpoint : config.endpoints) LLMBENCH_RETURN_IF_ERROR(endpoint.Validate());
   if (!config.workload || config.workload->size() == 0)
     return Bad("the workload is empty; give at least one request");
   if (config.workers < 1 || config.workers > 1024) {
@@ -146,13 +148,18 @@ absl::Status RunImpl::Prepare() {
   if (stamping_socket_ >= 0) EnableReceiveTimes(stamping_socket_);
   std::signal(SIGPIPE, SIG_IGN);  // TLS writes to a closed socket would end the process
   plan_.draw = DrawSequence(config.workload->size(), config.order, config.seed);
-  plan_.head = MakeRequestHead(config.endpoint, config.streamed);
-  if (config.endpoint.unix_socket.empty() && config.endpoint.proxy.empty()) {
-    const int64_t before = MonotonicNs();
-    auto addresses = ResolveHost(config.endpoint.host, config.endpoint.port);
-    if (!addresses.ok()) return addresses.status();
-    plan_.addresses = *std::move(addresses);
-    resolve_ms_ = static_cast<double>(MonotonicNs() - before) / kNsPerMs;
+  plan_.balancer = std::make_unique<Balancer>(config.balancing, static_cast<int>(config.endpoints.size()),
+                                              config.seed, config.abort_after_failures);
+  for (const Endpoint& endpoint : config.endpoints) {
+    Target target{endpoint, MakeRequestHead(endpoint, config.streamed), {}};
+    if (endpoint.unix_socket.empty() && endpoint.proxy.empty()) {
+      const int64_t before = MonotonicNs();
+      auto addresses = ResolveHost(endpoint.host, endpoint.port);
+      if (!addresses.ok()) return addresses.status();
+      target.addresses = *std::move(addresses);
+      resolve_ms_ += static_cast<double>(MonotonicNs() - before) / kNsPerMs;
+    }
+    plan_.targets.push_back(std::move(target));
   }
   return absl::OkStatus();
 }
@@ -243,9 +250,9 @@ RunReport RunImpl::Report() const {
                            : plan_.all_failed.load()       ? "all-failed"
                            : plan_.config.num_requests > 0 ? "count"
                                                            : "duration";
-  for (size_t i = 0; i < plan_.addresses.size(); ++i) {
-    if (i > 0) report.address += ", ";
-    report.address += plan_.addresses[i];
+  for (size_t i = 0; i < plan_.targets.size(); ++i) {
+    report.addresses.push_back(absl::StrJoin(plan_.targets[i].addresses, ", "));
+    report.given_up.push_back(plan_.balancer->given_up(static_cast<int32_t>(i)));
   }
   report.resolve_ms = resolve_ms_;
   report.process_cpu_s = ProcessCpuSeconds() - cpu_before_s_;

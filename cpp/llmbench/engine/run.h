@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "llmbench/engine/balancer.h"
 #include "llmbench/engine/endpoint.h"
 #include "llmbench/record/recorder.h"
 #include "llmbench/record/result_writer.h"
@@ -35,7 +36,8 @@ struct Timeouts {
 };
 
 struct RunConfig {
-  Endpoint endpoint;
+  std::vector<Endpoint> endpoints;
+  Balancing balancing = Balancing::kRoundRobin;
   wire::WireFormat wire_format = wire::WireFormat::kOpenAiCompletions;
   bool streamed = true;
   std::shared_ptr<const Workload> workload;
@@ -56,7 +58,9 @@ struct RunConfig {
   Timeouts timeouts;
   int64_t drain_ns = 5 * kNsPerSecond;
   int retries = 0;
-  int64_t abort_after_failures = 0;  // stop when the first this many requests have all failed; 0: never
+  // An endpoint whose first this many requests have all failed is given up (balancer.h); the run stops when
+  // there is no other. 0: never.
+  int64_t abort_after_failures = 0;
   bool save_text = false;
   // Blanked where a server repeats them in an error; such a text is stored.
   std::vector<std::string> secrets;
@@ -86,9 +90,10 @@ struct WorkerReport {
 struct RunReport {
   int64_t start_unix_ns = 0;  // wall-clock anchor of t0
   bool interrupted = false;
-  std::string stopped_because;  // count, duration, interrupted, cancelled, all-failed, results
-  std::string address;          // what the name resolved to
-  std::string first_error;      // of the first failed request
+  std::string stopped_because;         // count, duration, interrupted, cancelled, all-failed, results
+  std::vector<std::string> addresses;  // what each endpoint's name resolved to; "" where it was not asked
+  std::vector<bool> given_up;          // whether an endpoint was given up (balancer.h)
+  std::string first_error;             // of the first failed request
   double resolve_ms = 0;
   double process_cpu_s = 0;
   std::vector<WorkerReport> workers;

@@ -61,6 +61,7 @@ void Transfer::Begin(const PlannedRequest& plan, bool streamed, bool save_text, 
   record_.scheduled_ns = plan.scheduled_ns;
   record_.slot_ns = plan.slot_ns;
   record_.workload = plan.workload;
+  record_.endpoint = plan.endpoint;
   record_.attempts = plan.attempts;
   record_.prompt_tokens = prompt_tokens;
   record_.asked_tokens = asked_tokens;

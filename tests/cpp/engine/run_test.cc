@@ -32,11 +32,17 @@ std::shared_ptr<const Workload> Bodies(int n) {
   return workload;
 }
 
+Endpoint Local(uint16_t port) {
+  Endpoint endpoint;
+  endpoint.host = "127.0.0.1";
+  endpoint.port = port;
+  endpoint.path = "/v1/completions";
+  return endpoint;
+}
+
 RunConfig ClosedLoop(uint16_t port, int concurrency, int requests) {
   RunConfig config;
-  config.endpoint.host = "127.0.0.1";
-  config.endpoint.port = port;
-  config.endpoint.path = "/v1/completions";
+  config.endpoints = {Local(port)};
   config.workload = Bodies(std::max(1, requests));
   config.request_id_prefix = "r";
   config.arrivals.kind = Arrival::kClosed;
@@ -99,7 +105,7 @@ TEST(Run, ClosedLoopAnswersEveryRequestOnce) {
       const RunReport report = Measure(config, writer);
       ExpectAllOk(writer, 0, 50);
       EXPECT_EQ(report.stopped_because, "count");
-      EXPECT_EQ(report.address, "127.0.0.1");
+      EXPECT_EQ(report.addresses, std::vector<std::string>{"127.0.0.1"});
       if (connect == ConnectMode::kNew) {
         EXPECT_EQ(server.connections(), 50);
       } else if (workers == 1) {
@@ -489,7 +495,7 @@ TEST(Run, RefusesWhatCannotBe) {
       {[](RunConfig& c) { c.workload = std::make_shared<Workload>(); }, "workload is empty"},
       {[](RunConfig& c) { c.workload = nullptr; }, "workload is empty"},
       {[](RunConfig& c) { c.arrivals.kind = Arrival::kPoisson; }, "request rate"},
-      {[](RunConfig& c) { c.endpoint.host = "no-such-host.invalid"; }, "no-such-host.invalid"},
+      {[](RunConfig& c) { c.endpoints[0].host = "no-such-host.invalid"; }, "no-such-host.invalid"},
       {[](RunConfig& c) { c.max_concurrency = c.num_requests = 2'000'000'000; }, "file descriptors"},
   };
   for (const Row& row : rows) {
