@@ -127,7 +127,11 @@ class Endpoint:
 
     def path_for(self, stream: bool = True, model: str | None = None) -> str:
         """The path of requests for this model, streamed or not."""
-        return self.full_path(self._named(self.path or self.preset.path_of(stream), model))
+        return self.full_path(self.named(self.path or self.preset.path_of(stream), model))
+
+    def named(self, path: str, model: str | None = None) -> str:
+        """`path` with the names of model and deployment in place."""
+        return self.preset.with_names(path, model=model or self.model, deployment=self.deployment)
 
     def full_path(self, path: str) -> str:
         """`path` below the URL's own. What both have is written once: a /v1, or the whole path of requests."""
@@ -149,6 +153,11 @@ class Endpoint:
             return None
         origin = self.origin if preset.metrics_port is None else self._origin(preset.metrics_port)
         return origin + self.full_path(preset.metrics_path)
+
+    @property
+    def names_model(self) -> bool:
+        """Whether requests say which model they are for."""
+        return self.preset.names_model or "${model}" in (self.path or "")
 
     @property
     def display_url(self) -> str:
@@ -206,9 +215,6 @@ class Endpoint:
         if self.path is not None:
             shown.insert(0, f"path={secrecy.redact_url('x:' + self.path)[2:]!r}")
         return f"Endpoint({', '.join([repr(stored['url']), *shown])})"
-
-    def _named(self, path: str, model: str | None = None) -> str:
-        return self.preset.with_names(path, model=model or self.model, deployment=self.deployment)
 
     def _headers(self) -> dict[str, str]:
         """The preset's and then ours, which win; environment variables still by their names."""

@@ -1,5 +1,5 @@
 """What is checked before a run: that the server answers, accepts the key and has the model. At most one
-GET is sent (more only while waiting for a server to come up), never a generation."""
+GET is sent, more only while waiting for a server to come up and to tell what a wrong one is; never a generation."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import os
 import socket
 import ssl
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from llmbench import secrecy
+from llmbench import recognition, secrecy
 from llmbench.endpoint import Endpoint
 from llmbench.errors import ConfigError, LlmbenchError, ServerUnreachableError
 
@@ -63,17 +64,19 @@ class _NotReadyError(ServerUnreachableError):
 
 def _ask(endpoint: Endpoint, timeout_s: float) -> ServerFacts:
     preset = endpoint.preset
-    path = preset.models_path or preset.health_path
-    if path is None:
+    wanted = preset.models_path or preset.health_path
+    if wanted is None:
         return ServerFacts(endpoint.model)
-    url = endpoint.origin + endpoint.full_path(path)
-    status, headers, body = _get(endpoint, endpoint.full_path(path), url, timeout_s)
+    path = endpoint.full_path(endpoint.named(wanted))
+    url = endpoint.origin + path
+    status, headers, body = _get(endpoint, path, url, timeout_s)
     software = headers.get("server")
     if status in (401, 403):
         raise ConfigError(_key_message(endpoint, url, status))
     if status in (404, 405, 501):
-        # Not every server lists its models: the run itself will tell.
-        if endpoint.model is None and preset.models_path is not None:
+        # Not every server lists its models or its health: the run itself will tell.
+        _check_not_another(endpoint, timeout_s)
+        if endpoint.model is None and endpoint.names_model and preset.default_model is None:
             raise ConfigError(f"{url} answered {status}: the server lists no models, name one with --model")
         return ServerFacts(endpoint.model, software=software)
     if 300 <= status < 400:
@@ -87,49 +90,107 @@ def _ask(endpoint: Endpoint, timeout_s: float) -> ServerFacts:
         )
     if status == 429 or status >= 500:
         raise _NotReadyError(f"{url} answered {status}: {_excerpt(endpoint, body)}")
+    if preset.models_path is None and status == preset.health_status:
+        return ServerFacts(endpoint.model, software=software)
     if status >= 400:
+        _check_not_another(endpoint, timeout_s)
         raise ConfigError(f"{url} answered {status}: {_excerpt(endpoint, body)}")
     if preset.models_path is None:
         return ServerFacts(endpoint.model, software=software)
-    return _chosen(endpoint, url, headers, body, software)
+    return _chosen(endpoint, url, headers, body, timeout_s)
+
+
+def recognize(endpoint: Endpoint, timeout_s: float = 10.0) -> recognition.Seen | None:
+    """Which server answers there, by a few GETs; None when nothing tells."""
+
+    def get(path: str) -> tuple[int, bytes] | None:
+        full = endpoint.full_path(path)
+        try:
+            status, _, body = _get(endpoint, full, endpoint.origin + full, timeout_s)
+        except LlmbenchError:
+            return None
+        return status, body
+
+    return recognition.recognize(get)
+
+
+def _check_not_another(endpoint: Endpoint, timeout_s: float) -> None:
+    """Raises ConfigError where a server of another kind answers."""
+    seen = recognize(endpoint, timeout_s)
+    if seen is not None and not seen.software.speaks(endpoint.preset):
+        raise ConfigError(f"{endpoint.origin}: {seen.explain(endpoint.preset)}")
 
 
 def _chosen(
-    endpoint: Endpoint, url: str, headers: dict[str, str], body: bytes, software: str | None
+    endpoint: Endpoint, url: str, headers: dict[str, str], body: bytes, timeout_s: float
 ) -> ServerFacts:
-    entries = _entries(body)
-    if entries is None:
+    preset, software = endpoint.preset, headers.get("server")
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    found = list(_at(answer, preset.models_at))
+    if not found and not _is_empty_list(answer, preset.models_at):
+        _check_not_another(endpoint, timeout_s)
         if "html" in headers.get("content-type", "") or body.lstrip()[:1] == b"<":
             raise ConfigError(f"{url} answered with an HTML page, not with an API: check host, port and path")
         raise ConfigError(
             f"{url} did not answer with a model list but with {_excerpt(endpoint, body)}: "
-            "is this an OpenAI-style server?"
+            f"is this {_a(preset.description)} server?"
         )
-    names = tuple(entries)
+    names = tuple(name for name in found if isinstance(name, str))
     model = endpoint.model
     if model is None:
-        if not names:
+        if not names and endpoint.names_model and preset.default_model is None:
             raise ConfigError(f"{url} lists no models: name one with --model")
-        model = names[0]
-    elif names and model not in names and names != (_ANY_MODEL,):
+        model = names[0] if names else None
+    elif names and endpoint.names_model and not _listed(model, names):
         shown = ", ".join(names[:_SHOWN_MODELS])
         more = f" and {len(names) - _SHOWN_MODELS} more" if len(names) > _SHOWN_MODELS else ""
         raise ConfigError(f"the server has no model {model!r}; it has {_printable(shown)}{more}")
-    length = entries.get(model, {}).get("max_model_len")
-    return ServerFacts(model, names, software, length if isinstance(length, int) else None)
+    context = None
+    if preset.context_at is not None:
+        # Where it stands beside the name, it is that model's; elsewhere the server has one model.
+        beside = list(_at(answer, preset.context_at, preset.models_at, model))
+        context = next((each for each in beside if isinstance(each, int)), None)
+    return ServerFacts(model, names, software, context)
 
 
-def _entries(body: bytes) -> dict[str, dict[str, Any]] | None:
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        return None
-    data = answer.get("data") if isinstance(answer, dict) else None
-    if not isinstance(data, list):
-        return None
-    return {
-        entry["id"]: entry for entry in data if isinstance(entry, dict) and isinstance(entry.get("id"), str)
-    }
+def _listed(model: str, names: tuple[str, ...]) -> bool:
+    """Ollama lists `m` as `m:latest`; the simulated server without a name takes any."""
+    return model in names or f"{model}:latest" in names or names == (_ANY_MODEL,)
+
+
+def _at(answer: Any, pointer: str, names_at: str = "", name: str | None = None) -> Iterator[Any]:
+    """What the pointer finds, `-` standing for every element of a list; with `name`, only in the element that has
+    it at `names_at`."""
+    prefix, several, rest = pointer.partition("/-")
+    head = _step(answer, prefix)
+    if not several:
+        yield from [] if head is None else [head]
+        return
+    shared, _, name_rest = names_at.partition("/-")
+    for each in head if isinstance(head, list) else []:
+        if name is not None and shared == prefix and _step(each, name_rest) not in (name, f"{name}:latest"):
+            continue
+        value = _step(each, rest)
+        if value is not None:
+            yield value
+
+
+def _step(value: Any, pointer: str) -> Any:
+    for key in pointer.split("/")[1:]:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _is_empty_list(answer: Any, pointer: str) -> bool:
+    prefix, several, _ = pointer.partition("/-")
+    return bool(several) and isinstance(_step(answer, prefix), list)
+
+
+def _a(description: str) -> str:
+    return f"{'an' if description[:1] in 'AEIOUaeiou' else 'a'} {description}"
 
 
 def _key_message(endpoint: Endpoint, url: str, status: int) -> str:
