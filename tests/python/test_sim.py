@@ -109,7 +109,7 @@ def test_options_that_are_off_or_none_are_passed_on() -> None:
     [
         ({"ttft_mss": 3}, "'ttft_mss' is unknown; did you mean 'ttft_ms'?"),
         ({"port": 99999}, "'port' is '99999'"),
-        ({"role": "sometimes"}, "it takes none, early or late"),
+        ({"role": "sometimes"}, "it takes auto, none, early, late, null, first or every"),
         ({"fixed": False, "ttft_ms": 3}, "are for fixed mode"),
         ({"model": "meta-llama/Llama-2-70b-hf"}, "use tensor_parallel_size 2 or more"),
         ({"model": "nameless"}, "give 'parameters_b' too"),

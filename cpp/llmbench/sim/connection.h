@@ -19,6 +19,8 @@ struct Connection {
   uint32_t listener = 0;            // index in the loop
   std::unique_ptr<TlsSession> tls;  // null: plain
   int64_t idle_close_ns = 0;
+  int64_t ping_ns = 0;     // when the next comment is due
+  int64_t written_ns = 0;  // newest write of the answer
 
   HttpRequestParser parser;
   std::string in;
@@ -36,6 +38,7 @@ struct Connection {
   size_t out_taken = 0;
   bool wants_write = false;  // EPOLLOUT is asked for
   bool closing = false;      // close when `out` is empty
+  bool cut = false;          // `out` waits for its time
   size_t drip_left = 0;      // bytes that go out one at a time
 };
 

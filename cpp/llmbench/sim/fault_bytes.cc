@@ -29,38 +29,25 @@ std::string MalformedReply(const Fault& fault) {
   }
 }
 
-std::string WrongEvent(const Fault& fault, std::string_view event_front) {
-  switch (fault.kind) {
-    case FaultKind::kErrorFirst:
-    case FaultKind::kErrorMid:
-      return R"({"error":{"message":"injected fault","type":"InternalServerError","param":null,"code":500}})";
-    case FaultKind::kBadJson:
-      return R"({"id":"broken","choices":[{"index":0,"text":"unfinished)";
-    case FaultKind::kBadUtf8:
-      return std::string(event_front) +
-             "{\"index\":0,\"text\":\"\xff\xfe\",\"delta\":{\"content\":\"\xff\xfe\"}}]}";
-    case FaultKind::kSchema:
-      return R"({"choices":{"index":0}})";
-    case FaultKind::kHugeEvent:
-      return std::string(event_front) + R"(],"usage":null,"padding":")" + std::string(kHugeEventBytes, 'x') +
-             "\"}";
-    default:
-      return "";
-  }
+std::string_view WrongText(const Fault& fault) {
+  if (fault.is(FaultKind::kBadUtf8)) return "\xff\xfe";
+  return fault.is(FaultKind::kBadJson) ? "unfinished" : "";
 }
 
-std::string ErrorTypeOf(int status) {
-  switch (status) {
-    case 401:
-      return "AuthenticationError";
-    case 404:
-      return "NotFoundError";
-    case 429:
-      return "RateLimitError";
-    case 503:
-      return "ServiceUnavailableError";
+std::string WrongPayload(const Fault& fault, std::string probe, std::string_view schema) {
+  switch (fault.kind) {
+    case FaultKind::kBadJson:
+      probe.resize(probe.find("unfinished") + 10);
+      return probe;
+    case FaultKind::kBadUtf8:
+      return probe;
+    case FaultKind::kSchema:
+      return std::string(schema);
+    case FaultKind::kHugeEvent:
+      probe.pop_back();
+      return probe + R"(,"padding":")" + std::string(kHugeEventBytes, 'x') + "\"}";
     default:
-      return status >= 500 ? "InternalServerError" : "BadRequestError";
+      return "";
   }
 }
 

@@ -11,10 +11,9 @@ namespace llmbench::sim {
 // A whole reply, malformed, after which the connection is closed; empty for a fault that is none.
 std::string MalformedReply(const Fault& fault);
 
-// The payload of a wrong event; `event_front` is the front of the right ones. Empty for a fault that is none.
-std::string WrongEvent(const Fault& fault, std::string_view event_front);
-
-// vLLM's error object for a status.
-std::string ErrorTypeOf(int status);
+// The payload of a wrong event: `probe` is a right one, made of the text that WrongText() gives; `schema` one
+// of another schema. Empty for a fault that is none.
+std::string WrongPayload(const Fault& fault, std::string probe, std::string_view schema);
+std::string_view WrongText(const Fault& fault);
 
 }  // namespace llmbench::sim

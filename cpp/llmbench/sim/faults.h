@@ -14,7 +14,7 @@ namespace llmbench::sim {
 enum class FaultKind {
   kNone,
   // Instead of the answer.
-  kStatus,       // "429", "503" … with vLLM's error body
+  kStatus,       // "429", "503" … with the dialect's error body
   kHtml,         // 200 and an HTML page
   kEmpty,        // 200 and nothing
   kGarbage,      // bytes that are no HTTP
@@ -27,18 +27,21 @@ enum class FaultKind {
   kNoAnswer,     // nothing ever comes
   kNotStreamed,  // one JSON document although a stream was asked for
   // At the first event or in mid-stream, half of the tokens having been sent.
-  kErrorFirst,  // an error object as an event, then [DONE]
+  kErrorFirst,  // an error as an event, in the dialect's words
   kErrorMid,
   kBadJson,    // an event that is no JSON
   kBadUtf8,    // an event that is not UTF-8
   kSchema,     // an event without choices
   kHugeEvent,  // an event of 10 MB
   kBadChunk,   // a malformed HTTP chunk
+  kEndMid,     // the body ends as if it were whole
   kEofMid,     // the connection is closed
   kResetMid,   // the connection is reset
   kStall,      // nothing more comes, the connection stays
   // At the end.
-  kNoDone,      // no [DONE]
+  kErrorLast,   // an error after all of the text
+  kAbort,       // the finish reason is "abort"
+  kNoDone,      // no [DONE], or what else ends the stream
   kDoubleDone,  // [DONE] twice
   kTrailers,    // HTTP trailers
   // Throughout.

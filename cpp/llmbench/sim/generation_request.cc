@@ -2,9 +2,9 @@
 
 #include <simdjson.h>
 
-#include <string_view>
 #include <utility>
 
+#include "llmbench/sim/json_text.h"
 #include "llmbench/sim/toy_tokenizer.h"
 
 namespace llmbench::sim {
@@ -19,125 +19,189 @@ constexpr int64_t kTokensPerMessage = 4;
 constexpr int64_t kTokensPerAnswer = 3;
 constexpr uint32_t kTemplateId = kToyVocabulary;
 
-ApiError BadRequest(std::string message, std::string param = "") {
-  return {400, "BadRequestError", std::move(message), std::move(param)};
-}
-
-ApiError WrongType(const char* field, const char* takes) {
-  return BadRequest(std::string("'") + field + "' must be " + takes + ".", field);
-}
+ApiError NotJson() { return {Refusal::kSyntax, 400, "The request body is not valid JSON.", ""}; }
 
 // Reads one body. simdjson reports an error wherever it meets one; the first ends the reading.
 class Reader {
  public:
-  Reader(BodyKind kind, bool want_ids, GenerationRequest* request)
-      : kind_(kind), want_ids_(want_ids), request_(request) {}
+  Reader(const BodyRules& rules, bool want_ids, GenerationRequest* request)
+      : rules_(rules), want_ids_(want_ids), request_(request) {}
 
   ApiError Read(simdjson::ondemand::document& document) {
     object root;
     if (const auto error = document.get_object().get(root); error != simdjson::SUCCESS) {
-      return error == simdjson::INCORRECT_TYPE ? BadRequest("The request body must be a JSON object.")
-                                               : NotJson();
+      return error == simdjson::INCORRECT_TYPE
+                 ? ApiError{Refusal::kSyntax, 400, "The request body must be a JSON object.", ""}
+                 : NotJson();
     }
-    for (auto field : root) {
-      std::string_view key;
-      value content;
-      if (field.unescaped_key().get(key) != simdjson::SUCCESS ||
-          field.value().get(content) != simdjson::SUCCESS) {
-        return NotJson();
-      }
-      if (!ReadField(key, content)) return error_.status != 0 ? error_ : NotJson();
-    }
+    if (!ReadObject("", root)) return error_ ? error_ : NotJson();
     const char* behind;
     if (document.current_location().get(behind) == simdjson::SUCCESS) return NotJson();
     return Check();
   }
 
  private:
-  static ApiError NotJson() { return BadRequest("The request body is not valid JSON."); }
-
-  bool ReadField(std::string_view key, value& content) {
-    json_type type;
-    if (content.type().get(type) != simdjson::SUCCESS) return false;
-    if (type == json_type::null) return true;
-    if (key == "prompt") return kind_ == BodyKind::kChat || ReadPrompt(content, type);
-    if (key == "messages") return kind_ == BodyKind::kCompletion || ReadMessages(content, type);
-    if (key == "model") return ReadModel(content);
-    if (key == "stream") return ReadBool(content, "stream", &request_->stream);
-    if (key == "stream_options") return ReadStreamOptions(content);
-    if (key == "ignore_eos") return ReadBool(content, "ignore_eos", &request_->ignore_eos);
-    if (key == "return_token_ids") return ReadBool(content, "return_token_ids", &request_->return_token_ids);
-    // A chat request may bring both; the newer name wins, as in vLLM.
-    if (key == "max_completion_tokens") {
-      has_max_completion_tokens_ = true;
-      return ReadInt(content, "max_completion_tokens", 1, &request_->max_tokens);
-    }
-    if (key == "max_tokens") {
-      int64_t ignored;
-      return ReadInt(content, "max_tokens", 1, has_max_completion_tokens_ ? &ignored : &request_->max_tokens);
-    }
-    if (key == "min_tokens") return ReadInt(content, "min_tokens", 0, &request_->min_tokens);
-    if (key == "n") {
-      int64_t n = 1;
-      if (!ReadInt(content, "n", 1, &n)) return false;
-      if (n > 1024) return Fail(BadRequest("n must be at most 1024, got " + std::to_string(n) + ".", "n"));
-      request_->n = static_cast<int>(n);
-      return true;
-    }
-    return true;  // unknown fields are accepted and ignored, as vLLM does
-  }
-
-  bool Fail(ApiError error) {
-    error_ = std::move(error);
+  bool Fail(Refusal why, std::string message, std::string_view param) {
+    error_ = {why, 400, std::move(message), std::string(param)};
     return false;
   }
 
-  bool ReadModel(value& content) {
-    std::string_view text;
-    if (content.get_string().get(text) != simdjson::SUCCESS) return Fail(WrongType("model", "a string"));
-    request_->model = text;
-    return true;
+  bool WrongType(std::string_view field, const char* takes) {
+    return Fail(Refusal::kType, "'" + std::string(field) + "' must be " + takes + ".", field);
   }
 
-  bool ReadBool(value& content, const char* field, bool* out) {
-    if (content.get_bool().get(*out) != simdjson::SUCCESS) return Fail(WrongType(field, "true or false"));
-    return true;
-  }
-
-  bool ReadInt(value& content, const char* field, int64_t low, int64_t* out) {
-    if (content.get_int64().get(*out) != simdjson::SUCCESS) return Fail(WrongType(field, "a whole number"));
-    if (*out < low) {
-      return Fail(BadRequest(std::string(field) + " must be at least " + std::to_string(low) + ", got " +
-                                 std::to_string(*out) + ".",
-                             field));
+  // The fields of an object; `prefix` is the path to it, with a dot behind.
+  bool ReadObject(const std::string& prefix, object& fields) {
+    for (auto field : fields) {
+      std::string_view key;
+      value content;
+      if (field.unescaped_key().get(key) != simdjson::SUCCESS ||
+          field.value().get(content) != simdjson::SUCCESS) {
+        return false;
+      }
+      if (!ReadField(prefix, key, content)) return false;
     }
     return true;
   }
 
-  bool ReadStreamOptions(value& content) {
-    has_stream_options_ = true;
-    object options;
-    if (content.get_object().get(options) != simdjson::SUCCESS)
-      return Fail(WrongType("stream_options", "an object"));
-    for (auto field : options) {
-      std::string_view key;
-      value option;
-      if (field.unescaped_key().get(key) != simdjson::SUCCESS ||
-          field.value().get(option) != simdjson::SUCCESS) {
-        return false;
+  bool ReadField(const std::string& prefix, std::string_view key, value& content) {
+    json_type type;
+    if (content.type().get(type) != simdjson::SUCCESS) return false;
+    bool known = false;
+    for (const FieldRule& rule : rules_.fields) {
+      std::string_view path = rule.path;
+      if (path.substr(0, prefix.size()) != prefix) continue;
+      path.remove_prefix(prefix.size());
+      if (path == key) return type == json_type::null || ReadAs(rule.use, rule.path, content, type);
+      if (path == "*") known = true;
+      if (path.substr(0, key.size()) != key) continue;
+      path.remove_prefix(key.size());
+      if (path.substr(0, 1) != "." && path.substr(0, 3) != "[].") continue;
+      if (type == json_type::null) return true;
+      return path.front() == '.' ? ReadInner(prefix + std::string(key), content)
+                                 : ReadInnerList(prefix + std::string(key), content);
+    }
+    if (known || !rules_.refuses_unknown) return true;
+    return Fail(Refusal::kUnknownField, "Unknown field '" + prefix + std::string(key) + "'.",
+                prefix + std::string(key));
+  }
+
+  bool ReadInner(const std::string& path, value& content) {
+    object inner;
+    if (content.get_object().get(inner) != simdjson::SUCCESS) return WrongType(path, "an object");
+    if (path == "stream_options") has_stream_options_ = true;
+    return ReadObject(path + ".", inner);
+  }
+
+  bool ReadInnerList(const std::string& path, value& content) {
+    simdjson::ondemand::array list;
+    if (content.get_array().get(list) != simdjson::SUCCESS) return WrongType(path, "a list of objects");
+    for (auto element : list) {
+      object inner;
+      if (element.get_object().get(inner) != simdjson::SUCCESS) return WrongType(path, "a list of objects");
+      if (!ReadObject(path + "[].", inner)) return false;
+    }
+    return true;
+  }
+
+  bool ReadAs(FieldUse use, std::string_view field, value& content, json_type type) {
+    switch (use) {
+      case FieldUse::kIgnored:
+        return true;
+      case FieldUse::kPrompt:
+        return ReadPrompt(field, content, type);
+      case FieldUse::kText:
+        has_prompt_ = true;
+        if (type != json_type::string) return WrongType(field, "a string");
+        return ReadTextPrompt(content);
+      case FieldUse::kTexts:
+        return ReadTexts(field, content, type);
+      case FieldUse::kTokenIds:
+        return ReadTokenIds(field, content);
+      case FieldUse::kMessages:
+        return ReadMessages(field, content, type);
+      case FieldUse::kInput:
+        if (type != json_type::string) return ReadMessages(field, content, type);
+        return ReadConversationText(content);
+      case FieldUse::kInstructions:
+        return ReadInstructions(content);
+      case FieldUse::kModel:
+        return ReadString(field, content, &request_->model);
+      case FieldUse::kId:
+        return ReadString(field, content, &request_->id);
+      case FieldUse::kStream:
+        return ReadBool(field, content, &request_->stream);
+      case FieldUse::kMaxTokensFirst:
+        has_max_tokens_first_ = true;
+        return ReadInt(field, content, 1, &request_->max_tokens);
+      case FieldUse::kMaxTokens: {
+        int64_t ignored;
+        return ReadInt(field, content, 1, has_max_tokens_first_ ? &ignored : &request_->max_tokens);
       }
-      if (key == "include_usage" && !ReadBool(option, "include_usage", &request_->include_usage))
-        return false;
-      if (key == "continuous_usage_stats" &&
-          !ReadBool(option, "continuous_usage_stats", &request_->continuous_usage)) {
-        return false;
+      case FieldUse::kMaxTokensOrForever: {
+        if (content.get_int64().get(request_->max_tokens) != simdjson::SUCCESS)
+          return WrongType(field, "a whole number");
+        if (request_->max_tokens < 0) request_->max_tokens = -1;
+        return true;
       }
+      case FieldUse::kMaxLength:
+        return ReadInt(field, content, 1, &request_->max_length);
+      case FieldUse::kMinTokens:
+        return ReadInt(field, content, 0, &request_->min_tokens);
+      case FieldUse::kIgnoreEos:
+        return ReadBool(field, content, &request_->ignore_eos);
+      case FieldUse::kChoices: {
+        int64_t n = 1;
+        if (!ReadInt(field, content, 1, &n)) return false;
+        if (n > 1024) {
+          return Fail(Refusal::kValue,
+                      std::string(field) + " must be at most 1024, got " + std::to_string(n) + ".", field);
+        }
+        request_->n = static_cast<int>(n);
+        return true;
+      }
+      case FieldUse::kIncludeUsage:
+        return ReadBool(field, content, &request_->include_usage);
+      case FieldUse::kContinuousUsage:
+        return ReadBool(field, content, &request_->continuous_usage);
+      case FieldUse::kReturnTokenIds:
+        return ReadBool(field, content, &request_->return_token_ids);
+      case FieldUse::kDetails:
+        return ReadBool(field, content, &request_->details);
+      case FieldUse::kEcho:
+        return ReadBool(field, content, &request_->echo);
+      case FieldUse::kLogProbs:
+        return ReadBool(field, content, &request_->log_probs);
+    }
+    return true;
+  }
+
+  bool ReadString(std::string_view field, value& content, std::string* out) {
+    std::string_view text;
+    if (content.get_string().get(text) != simdjson::SUCCESS) return WrongType(field, "a string");
+    *out = text;
+    return true;
+  }
+
+  bool ReadBool(std::string_view field, value& content, bool* out) {
+    if (content.get_bool().get(*out) != simdjson::SUCCESS) return WrongType(field, "true or false");
+    return true;
+  }
+
+  bool ReadInt(std::string_view field, value& content, int64_t low, int64_t* out) {
+    if (content.get_int64().get(*out) != simdjson::SUCCESS) return WrongType(field, "a whole number");
+    if (*out < low) {
+      return Fail(Refusal::kValue,
+                  std::string(field) + " must be at least " + std::to_string(low) + ", got " +
+                      std::to_string(*out) + ".",
+                  field);
     }
     return true;
   }
 
   void AddText(std::string_view text, Prompt* prompt) {
     prompt->tokens += want_ids_ ? Tokenize(text, &prompt->ids) : CountTokens(text);
+    if (rules_.keeps_text) AppendJsonEscaped(text, &prompt->text);
   }
 
   void AddTemplate(int64_t tokens, Prompt* prompt) {
@@ -146,12 +210,12 @@ class Reader {
   }
 
   // A string, a list of strings, a list of token ids or a list of such lists.
-  bool ReadPrompt(value& content, json_type type) {
+  bool ReadPrompt(std::string_view name, value& content, json_type type) {
     static constexpr const char* kTakes = "a string, a list of strings, or token ids";
     has_prompt_ = true;
     if (type == json_type::string) return ReadTextPrompt(content);
     simdjson::ondemand::array list;
-    if (content.get_array().get(list) != simdjson::SUCCESS) return Fail(WrongType("prompt", kTakes));
+    if (content.get_array().get(list) != simdjson::SUCCESS) return WrongType(name, kTakes);
     Prompt ids;
     for (auto element : list) {
       value item;
@@ -159,7 +223,7 @@ class Reader {
       if (type == json_type::string) {
         if (!ReadTextPrompt(item)) return false;
       } else if (type == json_type::number) {
-        if (!ReadId(item, &ids)) return Fail(WrongType("prompt", kTakes));
+        if (!ReadId(item, &ids)) return WrongType(name, kTakes);
       } else if (type == json_type::array) {
         simdjson::ondemand::array inner;
         if (item.get_array().get(inner) != simdjson::SUCCESS) return false;
@@ -167,11 +231,11 @@ class Reader {
         for (auto id : inner) {
           value number;
           if (id.get(number) != simdjson::SUCCESS) return false;
-          if (!ReadId(number, &prompt)) return Fail(WrongType("prompt", kTakes));
+          if (!ReadId(number, &prompt)) return WrongType(name, kTakes);
         }
         request_->prompts.push_back(std::move(prompt));
       } else {
-        return Fail(WrongType("prompt", kTakes));
+        return WrongType(name, kTakes);
       }
     }
     if (ids.tokens > 0) request_->prompts.push_back(std::move(ids));
@@ -187,6 +251,45 @@ class Reader {
     return true;
   }
 
+  // A list of strings, or of messages that make one prompt.
+  bool ReadTexts(std::string_view name, value& content, json_type type) {
+    static constexpr const char* kTakes = "a list of strings";
+    has_prompt_ = true;
+    if (type != json_type::array) return WrongType(name, kTakes);
+    simdjson::ondemand::array list;
+    if (content.get_array().get(list) != simdjson::SUCCESS) return false;
+    Prompt conversation;
+    for (auto element : list) {
+      value item;
+      if (element.get(item) != simdjson::SUCCESS || item.type().get(type) != simdjson::SUCCESS) return false;
+      if (type == json_type::string) {
+        if (!ReadTextPrompt(item)) return false;
+      } else if (type == json_type::object) {
+        object message;
+        if (item.get_object().get(message) != simdjson::SUCCESS || !ReadMessage(message, &conversation))
+          return false;
+      } else {
+        return WrongType(name, kTakes);
+      }
+    }
+    EndConversation(std::move(conversation));
+    return true;
+  }
+
+  bool ReadTokenIds(std::string_view name, value& content) {
+    has_prompt_ = true;
+    simdjson::ondemand::array list;
+    if (content.get_array().get(list) != simdjson::SUCCESS) return WrongType(name, "a list of token ids");
+    Prompt prompt;
+    for (auto element : list) {
+      value item;
+      if (element.get(item) != simdjson::SUCCESS) return false;
+      if (!ReadId(item, &prompt)) return WrongType(name, "a list of token ids");
+    }
+    if (prompt.tokens > 0) request_->prompts.push_back(std::move(prompt));
+    return true;
+  }
+
   bool ReadId(value& content, Prompt* prompt) {
     uint64_t id;
     if (content.get_uint64().get(id) != simdjson::SUCCESS) return false;
@@ -195,33 +298,55 @@ class Reader {
     return true;
   }
 
-  // All messages make one prompt: their roles and texts, and what the template puts around them.
-  bool ReadMessages(value& content, json_type type) {
+  // All messages make one prompt: their texts, and what the template puts around them.
+  bool ReadMessages(std::string_view name, value& content, json_type type) {
     has_prompt_ = true;
-    if (type != json_type::array) return Fail(WrongType("messages", "a list of messages"));
+    if (type != json_type::array) return WrongType(name, "a list of messages");
     simdjson::ondemand::array list;
     if (content.get_array().get(list) != simdjson::SUCCESS) return false;
     Prompt prompt;
     for (auto element : list) {
       object message;
-      if (element.get_object().get(message) != simdjson::SUCCESS) {
-        return Fail(WrongType("messages", "a list of objects with role and content"));
-      }
-      for (auto field : message) {
-        std::string_view key;
-        value part;
-        if (field.unescaped_key().get(key) != simdjson::SUCCESS ||
-            field.value().get(part) != simdjson::SUCCESS) {
-          return false;
-        }
-        if (key == "content" && !ReadContent(part, &prompt)) return false;
-      }
-      AddTemplate(kTokensPerMessage, &prompt);
+      if (element.get_object().get(message) != simdjson::SUCCESS)
+        return WrongType(name, "a list of objects with role and content");
+      if (!ReadMessage(message, &prompt)) return false;
     }
-    if (prompt.tokens > 0) {
-      AddTemplate(kTokensPerAnswer, &prompt);
-      request_->prompts.push_back(std::move(prompt));
+    EndConversation(std::move(prompt));
+    return true;
+  }
+
+  bool ReadMessage(object& message, Prompt* prompt) {
+    for (auto field : message) {
+      std::string_view key;
+      value part;
+      if (field.unescaped_key().get(key) != simdjson::SUCCESS ||
+          field.value().get(part) != simdjson::SUCCESS) {
+        return false;
+      }
+      if (key == "content" && !ReadContent(part, prompt)) return false;
     }
+    AddTemplate(kTokensPerMessage, prompt);
+    return true;
+  }
+
+  void EndConversation(Prompt conversation) {
+    if (conversation.tokens == 0) return;
+    AddTemplate(kTokensPerAnswer, &conversation);
+    request_->prompts.push_back(std::move(conversation));
+  }
+
+  bool ReadConversationText(value& content) {
+    has_prompt_ = true;
+    Prompt prompt;
+    if (!ReadContent(content, &prompt)) return false;
+    AddTemplate(kTokensPerMessage, &prompt);
+    EndConversation(std::move(prompt));
+    return true;
+  }
+
+  bool ReadInstructions(value& content) {
+    if (!ReadContent(content, &instructions_)) return false;
+    AddTemplate(kTokensPerMessage, &instructions_);
     return true;
   }
 
@@ -238,9 +363,8 @@ class Reader {
       if (content.get_array().get(parts) != simdjson::SUCCESS) return false;
       for (auto element : parts) {
         object part;
-        if (element.get_object().get(part) != simdjson::SUCCESS) {
-          return Fail(WrongType("content", "a string or a list of parts"));
-        }
+        if (element.get_object().get(part) != simdjson::SUCCESS)
+          return WrongType("content", "a string or a list of parts");
         for (auto field : part) {
           std::string_view key;
           std::string_view text;
@@ -254,30 +378,40 @@ class Reader {
   }
 
   ApiError Check() {
+    const std::string name(rules_.prompt_field);
     if (request_->prompts.empty()) {
-      const char* field = kind_ == BodyKind::kChat ? "messages" : "prompt";
-      if (!has_prompt_) return BadRequest(std::string("Field required: '") + field + "'.", field);
-      return BadRequest(std::string("'") + field + "' must not be empty.", field);
+      if (!has_prompt_) return {Refusal::kMissing, 400, "Field required: '" + name + "'.", name};
+      return {Refusal::kValue, 400, "'" + name + "' must not be empty.", name};
+    }
+    if (rules_.needs_max_tokens && request_->max_tokens < 0)
+      return {Refusal::kMissing, 400, "Field required: 'max_tokens'.", "max_tokens"};
+    if (instructions_.tokens > 0) {
+      Prompt& prompt = request_->prompts.front();
+      prompt.tokens += instructions_.tokens;
+      prompt.ids.insert(prompt.ids.begin(), instructions_.ids.begin(), instructions_.ids.end());
+      prompt.text.insert(0, instructions_.text);
     }
     if (has_stream_options_ && !request_->stream) {
-      return BadRequest("Stream options can only be defined when `stream=True`.", "stream_options");
+      return {Refusal::kValue, 400, "Stream options can only be defined when `stream=True`.",
+              "stream_options"};
     }
     if (request_->max_tokens >= 0 && request_->min_tokens > request_->max_tokens) {
-      return BadRequest(
-          "min_tokens must be less than or equal to max_tokens=" + std::to_string(request_->max_tokens) +
-              ", got " + std::to_string(request_->min_tokens) + ".",
-          "min_tokens");
+      return {Refusal::kValue, 400,
+              "min_tokens must be less than or equal to max_tokens=" + std::to_string(request_->max_tokens) +
+                  ", got " + std::to_string(request_->min_tokens) + ".",
+              "min_tokens"};
     }
     return {};
   }
 
-  const BodyKind kind_;
+  const BodyRules& rules_;
   const bool want_ids_;
   GenerationRequest* const request_;
+  Prompt instructions_;
   ApiError error_;
   bool has_prompt_ = false;
   bool has_stream_options_ = false;
-  bool has_max_completion_tokens_ = false;
+  bool has_max_tokens_first_ = false;
 };
 
 }  // namespace
@@ -291,18 +425,16 @@ struct GenerationRequestParser::Impl {
 GenerationRequestParser::GenerationRequestParser() : impl_(std::make_unique<Impl>()) {}
 GenerationRequestParser::~GenerationRequestParser() = default;
 
-ApiError GenerationRequestParser::Parse(const char* body, size_t size, BodyKind kind, bool want_ids,
+ApiError GenerationRequestParser::Parse(const char* body, size_t size, const BodyRules& rules, bool want_ids,
                                         GenerationRequest* request) {
   // `return_token_ids` may stand behind the prompt: whether to keep the ids must be known before.
   if (!want_ids)
     want_ids = std::string_view(body, size).find("\"return_token_ids\"") != std::string_view::npos;
   *request = GenerationRequest();
-  request->chat = kind == BodyKind::kChat;
+  request->stream = rules.streams_by_default;
   simdjson::ondemand::document document;
-  if (impl_->parser.iterate(body, size, size + kPadding).get(document) != simdjson::SUCCESS) {
-    return BadRequest("The request body is not valid JSON.");
-  }
-  return Reader(kind, want_ids, request).Read(document);
+  if (impl_->parser.iterate(body, size, size + kPadding).get(document) != simdjson::SUCCESS) return NotJson();
+  return Reader(rules, want_ids, request).Read(document);
 }
 
 }  // namespace llmbench::sim

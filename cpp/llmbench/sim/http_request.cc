@@ -94,7 +94,9 @@ bool HttpRequestParser::ParseHead(std::string_view head) {
     return fail(505, "HTTP version not supported");
   }
   request_.method = method;
-  request_.target = target.substr(0, target.find('?'));
+  const size_t question = std::min(target.find('?'), target.size());
+  request_.target = target.substr(0, question);
+  if (question < target.size()) request_.query = target.substr(question + 1);
 
   head.remove_prefix(end + 2);
   while (!head.empty()) {
@@ -134,6 +136,10 @@ bool HttpRequestParser::ParseField(std::string_view name, std::string_view value
     request_.body_is_json = EqualsIgnoringCase(Trim(value.substr(0, value.find(';'))), "application/json");
   } else if (EqualsIgnoringCase(name, "authorization")) {
     request_.authorization = value;
+  } else if (EqualsIgnoringCase(name, "x-api-key")) {
+    request_.api_key = value;
+  } else if (EqualsIgnoringCase(name, "ocp-apim-subscription-key")) {
+    request_.subscription_key = value;
   } else if (EqualsIgnoringCase(name, "x-request-id")) {
     request_.request_id = value;
   } else if (EqualsIgnoringCase(name, "x-sim-fault")) {

@@ -11,13 +11,16 @@ namespace llmbench::sim {
 struct HttpRequest {
   std::string method;
   std::string target;  // the path, without the query
+  std::string query;   // what stands behind the question mark
   bool http_1_0 = false;
   bool keep_alive = true;
   bool expect_continue = false;
   bool body_is_json = false;  // Content-Type is application/json
   std::string authorization;
-  std::string request_id;  // X-Request-Id
-  std::string fault;       // X-Sim-Fault
+  std::string api_key;           // X-Api-Key
+  std::string subscription_key;  // Ocp-Apim-Subscription-Key
+  std::string request_id;        // X-Request-Id
+  std::string fault;             // X-Sim-Fault
 };
 
 // Where a request stands in a connection's input buffer.

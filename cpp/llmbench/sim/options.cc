@@ -12,7 +12,9 @@
 namespace llmbench::sim {
 namespace {
 
-const std::vector<std::string> kDresses = {"comments", "bom", "ids", "nospace"};
+const std::vector<std::string> kDresses = {"blanks", "bom",     "comments", "extensions",
+                                           "ids",    "nospace", "trailers"};
+const std::vector<std::string> kExtras = {"numbers", "duplicates"};
 
 constexpr double kNoLimit = std::numeric_limits<double>::infinity();
 
@@ -38,6 +40,18 @@ std::string Listed(const std::vector<std::string>& names) {
     text += names[i];
   }
   return text;
+}
+
+// Each item of a list must be one of `known`.
+absl::Status CheckList(const std::string& name, const std::string& list,
+                       const std::vector<std::string>& known) {
+  for (size_t at = 0; at < list.size();) {
+    const size_t comma = std::min(list.find(',', at), list.size());
+    if (std::find(known.begin(), known.end(), list.substr(at, comma - at)) == known.end())
+      return Bad(name, list, "any of " + Listed(known) + ", separated by commas");
+    at = comma + 1;
+  }
+  return absl::OkStatus();
 }
 
 struct Entry {
@@ -121,6 +135,11 @@ std::vector<Entry> MakeEntries() {
   add(Whole(where, "threads", &O::threads, 1, 256, "threads the replicas are spread over"));
 
   const char* what = "what it serves";
+  add(Choice(
+      what, "dialect", &O::dialect,
+      {"openai", "vllm-generate", "tgi", "triton", "sglang", "llamacpp", "ollama", "mii", "fastgen-rest",
+       "aml", "transformers", "jetstream", "jetstream-v1", "sax", "azure-content-safety"},
+      "server whose own paths and words are spoken beside the OpenAI ones"));
   add(Text(what, "model", &O::model, "model name; picks the preset of the batching model"));
   add(Flag(what, "strict_model", &O::strict_model, "answer 404 to any other model name"));
   add(Whole(what, "max_model_len", &O::max_model_len, 0, kMaxInt,
@@ -136,6 +155,13 @@ std::vector<Entry> MakeEntries() {
            "environment variable with the key that requests must bring"));
   add(Real(what, "startup_s", &O::startup_s, 0, 1e6,
            "seconds after the start during which everything is answered 503"));
+  add(Flag(what, "strict_fields", &O::strict_fields,
+           "answer 422 to a field of the OpenAI paths that transformers serve does not take"));
+  add(Choice(what, "metrics", &O::metrics,
+             {"auto", "vllm", "vllm-v0", "tgi", "triton", "sglang", "llamacpp", "jetstream", "none"},
+             "names on the metrics page; auto: the dialect's, or vLLM's"));
+  add(Real(what, "metrics_reset_s", &O::metrics_reset_s, 0, 1e9,
+           "seconds after which all counters begin anew, once; 0: never"));
 
   const char* fixed = "fixed mode";
   add(Flag(fixed, "fixed", &O::fixed, "send every token at its planned time instead of simulating a GPU"));
@@ -172,31 +198,61 @@ std::vector<Entry> MakeEntries() {
   const char* shape = "shape of the answer";
   add(Whole(shape, "tokens_per_event", &O::tokens_per_event, 1, 1e6,
             "the first token at once, then this many in each event (vLLM's stream interval)"));
-  add(Whole(shape, "events_per_write", &O::events_per_write, 1, 1e6,
-            "events that are held back and sent together"));
-  add(Whole(shape, "slice_bytes", &O::slice_bytes, 0, 1e9,
-            "cut every write into pieces of this size; 0: do not cut"));
-  add(Choice(shape, "line_ending", &O::line_ending, {"lf", "crlf", "cr"}, "line ending of the event stream"));
-  add(Text(shape, "dress", &O::dress, "decorations of the event stream: any of comments,bom,ids,nospace"));
-  add(Choice(shape, "role", &O::role, {"none", "early", "late"},
-             "chat's role delta: none, at once, or in front of the first token"));
-  add(Choice(shape, "headers", &O::headers, {"auto", "early", "late"},
-             "response head at once or with the first event; auto: late in fixed mode, else early"));
+  add(Choice(shape, "text_mode", &O::text_mode, {"auto", "delta", "cumulative"},
+             "events with new text or with all text so far, in dialects that know both"));
+  add(Choice(shape, "echo", &O::echo, {"auto", "on", "off"},
+             "texts that begin with the prompt, in dialects that know both"));
+  add(Choice(
+      shape, "role", &O::role, {"auto", "none", "early", "late", "null", "first", "every"},
+      "chat's role delta: none, at once, in front of the first token (with null content), in the first or in "
+      "every token's"));
   add(Choice(shape, "finish", &O::finish, {"with-token", "apart"},
              "finish reason in the last token's event or its own"));
-  add(Choice(shape, "tail", &O::tail, {"joined", "apart"},
-             "usage and [DONE] in the last event's write or their own"));
-  add(Choice(shape, "framing", &O::framing, {"chunked", "close"},
-             "end of a streamed body: chunked, or connection close"));
-  add(Flag(shape, "force_usage", &O::force_usage, "send the usage event unasked"));
-  add(Flag(shape, "send_done", &O::send_done, "end the stream with data: [DONE]"));
+  add(Choice(shape, "unfinished_reason", &O::unfinished_reason, {"auto", "null", "empty", "absent"},
+             "finish reason of OpenAI events before the last"));
+  add(Choice(shape, "usage", &O::usage, {"auto", "asked", "every", "last", "own", "none"},
+             "OpenAI events with usage: where asked for, every one, the last one, one of its own, none"));
+  add(Choice(shape, "usage_choices", &O::usage_choices, {"empty", "null", "absent"},
+             "choices of a usage event of its own"));
   add(Flag(shape, "cached_tokens", &O::cached_tokens, "report prompt_tokens_details.cached_tokens"));
-  add(Choice(shape, "text", &O::text, {"plain", "unicode", "escaped", "surrogates"},
+  add(Flag(shape, "send_done", &O::send_done, "end the stream with data: [DONE]"));
+  add(Choice(shape, "text", &O::text, {"plain", "unicode", "escaped", "surrogates", "withheld"},
              "characters the answers are made of"));
   add(Whole(shape, "reasoning_tokens", &O::reasoning_tokens, 0, kMaxInt,
             "tokens of a chat answer that are reasoning, before the rest"));
   add(Choice(shape, "reasoning_field", &O::reasoning_field, {"reasoning", "reasoning_content"},
              "delta field they use"));
+  add(Whole(shape, "tool_tokens", &O::tool_tokens, 0, kMaxInt,
+            "tokens of a chat answer that are a tool call, behind the rest"));
+  add(Choice(shape, "aml_output", &O::aml_output,
+             {"indexed", "list", "output", "generated_text", "predictions"},
+             "what AML's container answers with"));
+  add(Text(shape, "extras", &O::extras, "unknown members of every event: any of numbers,duplicates"));
+  add(Whole(shape, "padding_bytes", &O::padding_bytes, 0, 1e8,
+            "size that an unknown member brings every event to; 0: no such member"));
+
+  const char* sending = "how it is sent";
+  add(Whole(sending, "events_per_write", &O::events_per_write, 1, 1e6,
+            "events that are held back and sent together"));
+  add(Whole(sending, "slice_bytes", &O::slice_bytes, 0, 1e9,
+            "cut every write into pieces of this size; 0: do not cut"));
+  add(Choice(sending, "cut", &O::cut, {"none", "field", "line-end", "character", "escape"},
+             "place where a write is cut in two; the rest follows drip_ms later"));
+  add(Choice(sending, "line_ending", &O::line_ending, {"lf", "crlf", "cr", "nul"},
+             "line ending of an event stream, delimiter of lines; nul: of lines alone"));
+  add(Text(sending, "dress", &O::dress,
+           "decorations of a stream: any of blanks,bom,comments,extensions,ids,nospace,trailers"));
+  add(Real(sending, "ping_s", &O::ping_s, 0, 1e6,
+           "a comment in the event stream each time nothing was sent for so long; 0: none"));
+  add(Choice(sending, "headers", &O::headers, {"auto", "early", "late"},
+             "response head at once or with the first event; auto: late in fixed mode, else early"));
+  add(Choice(
+      sending, "tail", &O::tail, {"joined", "apart", "next"},
+      "usage and [DONE] in the last event's write, their own, or the next reply's if its request is there"));
+  add(Choice(sending, "framing", &O::framing, {"chunked", "close", "length"},
+             "end of a streamed body: chunks, connection close, or a length, all of it being held back"));
+  add(Choice(sending, "document_framing", &O::document_framing, {"length", "chunked", "close"},
+             "end of any other body"));
 
   const char* faults = "connections and faults";
   add(Flag(faults, "close_after_reply", &O::close_after_reply, "one request per connection"));
@@ -204,10 +260,17 @@ std::vector<Entry> MakeEntries() {
            "close an idle connection after MIN:MAX milliseconds, uniformly at random"));
   add(Whole(faults, "keep_alive_requests", &O::keep_alive_requests, 0, kMaxInt,
             "requests after which a connection is closed; 0: no limit"));
+  add(Flag(faults, "never_accept", &O::never_accept, "listen, but never accept a connection"));
   add(Text(faults, "faults", &O::faults,
            "KIND=PROBABILITY,…: what goes wrong and how often; see docs/simulator.md"));
+  add(Choice(faults, "error_body", &O::error_body,
+             {"dialect", "object", "string", "flat", "detail", "detail-list", "html", "empty"},
+             "body of every error"));
   add(Real(faults, "retry_after_s", &O::retry_after_s, 0, 1e6, "Retry-After of a 429 or 503"));
-  add(Real(faults, "drip_ms", &O::drip_ms, 0.001, 1e6, "gap between the bytes of a slow head or body"));
+  add(Choice(faults, "retry_after_form", &O::retry_after_form, {"seconds", "date", "ms"},
+             "seconds, an HTTP date, or a retry-after-ms field"));
+  add(Real(faults, "drip_ms", &O::drip_ms, 0.001, 1e6,
+           "gap between the bytes of a slow head or body, or the parts of a cut"));
   add(Text(faults, "tls_cert", &O::tls_cert, "PEM certificate chain; serves https"));
   add(Text(faults, "tls_key", &O::tls_key, "PEM private key"));
 
@@ -314,14 +377,8 @@ bool ListContains(const std::string& list, const std::string& wanted) {
 }
 
 absl::Status Validate(const Options& options) {
-  for (size_t at = 0; at < options.dress.size();) {
-    const size_t comma = std::min(options.dress.find(',', at), options.dress.size());
-    const std::string item = options.dress.substr(at, comma - at);
-    if (std::find(kDresses.begin(), kDresses.end(), item) == kDresses.end()) {
-      return Bad("dress", options.dress, "any of " + Listed(kDresses) + ", separated by commas");
-    }
-    at = comma + 1;
-  }
+  LLMBENCH_RETURN_IF_ERROR(CheckList("dress", options.dress, kDresses));
+  LLMBENCH_RETURN_IF_ERROR(CheckList("extras", options.extras, kExtras));
   if (options.port != 0 && options.port + options.replicas - 1 > 65535) {
     return absl::InvalidArgumentError("sim option 'port' is " + std::to_string(options.port) + " with " +
                                       std::to_string(options.replicas) +

@@ -14,22 +14,68 @@
 
 namespace llmbench::sim {
 
-enum class LineEnding { kLf, kCrLf, kCr };
-// When a chat answer's `{"role":"assistant"}` goes out: never, at once, or in front of the first token.
-enum class RoleDelta { kNone, kEarly, kLate };
+// Which server's words are spoken. docs/simulator.md has a section on each.
+enum class DialectName {
+  kOpenAi,
+  kVllmGenerate,
+  kTgi,
+  kTriton,
+  kSglang,
+  kLlamaCpp,
+  kOllama,
+  kMii,
+  kFastgenRest,
+  kAml,
+  kTransformers,
+  kJetstream,
+  kJetstreamV1,
+  kSax,
+  kAzureContentSafety
+};
+// Of server-sent events, and the delimiter of lines. A NUL stands only behind lines.
+enum class LineEnding { kLf, kCrLf, kCr, kNul };
+// When a chat answer's `{"role":"assistant"}` goes out: as the dialect does it; never; at once, or in front
+// of the first token, with an empty content; in front of the first token with a null content; in the first
+// token's delta; in every delta.
+enum class RoleDelta { kAuto, kNone, kEarly, kLate, kNull, kFirst, kEvery };
+// What an OpenAI event has for a finish reason before the end: as the dialect does it, null, "", no member.
+enum class UnfinishedReason { kAuto, kNull, kEmpty, kAbsent };
+// Where an OpenAI stream has usage: as the dialect does it; where the request asks for it; in every event; in
+// the one with the finish reason; in one of its own; nowhere.
+enum class UsagePlace { kAuto, kAsked, kEvery, kLast, kOwn, kNone };
+// `choices` of a usage event of its own.
+enum class UsageChoices { kEmpty, kNull, kAbsent };
+// Whether an event has what is new or all text so far.
+enum class TextMode { kAuto, kDelta, kCumulative };
+// Whether texts begin with the prompt.
+enum class Echo { kAuto, kOn, kOff };
 // When the response head goes out: at once in a segment of its own, or with the first event. Automatic: with
 // the first event in fixed mode (one write less per request), at once otherwise, as Python servers do.
 enum class HeadTiming { kAuto, kEarly, kLate };
 // Whether the finish reason rides on the last token's event or has an event of its own.
 enum class FinishEvent { kWithToken, kApart };
 // Whether usage, [DONE] and the end of the body share the last event's write or follow in one of their own.
-enum class TailWrite { kJoined, kApart };
-// How the end of a streamed body is told: HTTP chunks, or the end of the connection.
-enum class Framing { kChunked, kClose };
+// Or are held back for the head of the next reply, when its request is already there.
+enum class TailWrite { kJoined, kApart, kNext };
+// How the end of a streamed body is told: HTTP chunks, the end of the connection, or a length in front of a
+// stream that a proxy has held back to its end.
+enum class Framing { kChunked, kClose, kLength };
+enum class DocumentFraming { kLength, kChunked, kClose };
 // Which characters the answers are made of: short ASCII words; words with multi-byte, astral and
 // line-separator characters; the same as \u escapes; or lone surrogate escapes, legal JSON that is no text.
-enum class TextStyle { kPlain, kUnicode, kEscaped, kSurrogates };
+// The last: characters of two tokens each, of which the first yields no text yet.
+enum class TextStyle { kPlain, kUnicode, kEscaped, kSurrogates, kWithheld };
 enum class ReasoningField { kReasoning, kReasoningContent };
+// Where a write is cut in two, the rest following later: in the name of a field, between CR and LF (else
+// before the last line end), in a multi-byte character, in an escape.
+enum class Cut { kNone, kField, kLineEnd, kCharacter, kEscape };
+// The body of an error: the dialect's, `{"error":{…}}`, `{"error":"…"}`, `{"object":"error",…}`,
+// `{"detail":"…"}`, `{"detail":[…]}`, a page, or nothing.
+enum class ErrorBody { kDialect, kObject, kString, kFlat, kDetail, kDetailList, kHtml, kEmpty };
+enum class RetryAfter { kSeconds, kDate, kMilliseconds };
+// What AML's container answers with.
+enum class AmlOutput { kIndexed, kList, kOutput, kGeneratedText, kPredictions };
+enum class MetricsNames { kAuto, kVllm, kVllmV0, kTgi, kTriton, kSglang, kLlamaCpp, kJetstream, kNone };
 
 struct Options {
   // Where.
@@ -40,6 +86,7 @@ struct Options {
   int threads = 1;
 
   // What is served.
+  DialectName dialect = DialectName::kOpenAi;
   std::string model;  // empty: "llmbench-sim" in fixed mode, else the default preset
   bool strict_model = false;
   int max_model_len = 0;  // 0: the model's own in the batching model, no limit in fixed mode
@@ -49,6 +96,9 @@ struct Options {
   uint64_t seed = 0;
   std::string api_key_env;
   double startup_s = 0;
+  bool strict_fields = false;
+  MetricsNames metrics = MetricsNames::kAuto;
+  double metrics_reset_s = 0;
 
   // Fixed mode.
   bool fixed = false;
@@ -75,28 +125,44 @@ struct Options {
 
   // The shape of the answer.
   int tokens_per_event = 1;
-  int events_per_write = 1;
-  int slice_bytes = 0;
-  LineEnding line_ending = LineEnding::kLf;
-  std::string dress;  // any of comments, bom, ids, nospace, separated by commas
-  RoleDelta role = RoleDelta::kLate;
-  HeadTiming headers = HeadTiming::kAuto;
+  TextMode text_mode = TextMode::kAuto;
+  Echo echo = Echo::kAuto;
+  RoleDelta role = RoleDelta::kAuto;
   FinishEvent finish = FinishEvent::kWithToken;
-  TailWrite tail = TailWrite::kJoined;
-  Framing framing = Framing::kChunked;
-  bool force_usage = false;
-  bool send_done = true;
+  UnfinishedReason unfinished_reason = UnfinishedReason::kAuto;
+  UsagePlace usage = UsagePlace::kAuto;
+  UsageChoices usage_choices = UsageChoices::kEmpty;
   bool cached_tokens = true;
+  bool send_done = true;
   TextStyle text = TextStyle::kPlain;
   int reasoning_tokens = 0;
   ReasoningField reasoning_field = ReasoningField::kReasoning;
+  int tool_tokens = 0;
+  AmlOutput aml_output = AmlOutput::kIndexed;
+  std::string extras;  // any of numbers, duplicates, separated by commas
+  int padding_bytes = 0;
+
+  // How it is sent.
+  int events_per_write = 1;
+  int slice_bytes = 0;
+  Cut cut = Cut::kNone;
+  LineEnding line_ending = LineEnding::kLf;
+  std::string dress;  // any of blanks, bom, comments, extensions, ids, nospace, trailers, separated by commas
+  double ping_s = 0;
+  HeadTiming headers = HeadTiming::kAuto;
+  TailWrite tail = TailWrite::kJoined;
+  Framing framing = Framing::kChunked;
+  DocumentFraming document_framing = DocumentFraming::kLength;
 
   // Connections and faults.
   bool close_after_reply = false;
   std::string idle_close_ms;
   int keep_alive_requests = 0;
+  bool never_accept = false;
   std::string faults;
+  ErrorBody error_body = ErrorBody::kDialect;
   double retry_after_s = 1;
+  RetryAfter retry_after_form = RetryAfter::kSeconds;
   double drip_ms = 100;
   std::string tls_cert;
   std::string tls_key;
@@ -104,9 +170,9 @@ struct Options {
   // What is written down.
   std::string truth;
 
-  bool role_early() const { return role == RoleDelta::kEarly; }
   bool headers_early() const {
-    return headers == HeadTiming::kEarly || (headers == HeadTiming::kAuto && !fixed) || role_early();
+    return framing != Framing::kLength &&
+           (headers == HeadTiming::kEarly || (headers == HeadTiming::kAuto && !fixed));
   }
 };
 

@@ -6,6 +6,7 @@
 
 #include "llmbench/base/clock.h"
 #include "llmbench/sim/chance.h"
+#include "llmbench/sim/dialect.h"
 
 namespace llmbench::sim {
 
@@ -30,7 +31,7 @@ Replica::Replica(const Service& service, int index)
 
 void Replica::Begin(Answer* answer) {
   answer->number = requests_++;
-  answer->id = answer->request.chat ? "chatcmpl-" : "cmpl-";
+  answer->id = answer->dialect->IdPrefix(answer->form);
   if (answer->request_id.empty()) {
     answer->id += "sim-" + std::to_string(index_) + "-" + std::to_string(answer->number);
   } else {
@@ -49,6 +50,10 @@ void Replica::PlanOutput(Answer* answer) const {
   for (size_t i = 0; i < answer->choices.size(); ++i) {
     Choice& choice = answer->choices[i];
     choice.target = asked;
+    if (request.max_length >= 0 && options.output_tokens == 0) {
+      const int64_t left = request.max_length - request.prompts[i / static_cast<size_t>(request.n)].tokens;
+      choice.target = std::max<int64_t>(1, request.max_tokens >= 0 ? std::min(asked, left) : left);
+    }
     if (const int64_t longest = service_.deployment.max_model_len; longest > 0) {
       choice.target =
           std::min(choice.target, longest - request.prompts[i / static_cast<size_t>(request.n)].tokens);

@@ -41,7 +41,7 @@ void SetUp(int fd) {
   setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &stamps, sizeof stamps);
 }
 
-absl::StatusOr<int> ListenOn(const addrinfo& address, const std::string& where) {
+absl::StatusOr<int> ListenOn(const addrinfo& address, const std::string& where, int backlog) {
   const auto failed = [&where](int fd) {
     const std::string why = std::strerror(errno);
     if (fd >= 0) close(fd);
@@ -51,7 +51,7 @@ absl::StatusOr<int> ListenOn(const addrinfo& address, const std::string& where) 
   const int fd = socket(address.ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return failed(fd);
   SetUp(fd);
-  if (bind(fd, address.ai_addr, address.ai_addrlen) != 0 || listen(fd, kBacklog) != 0) return failed(fd);
+  if (bind(fd, address.ai_addr, address.ai_addrlen) != 0 || listen(fd, backlog) != 0) return failed(fd);
   return fd;
 }
 
@@ -85,7 +85,8 @@ absl::Status Server::Listen(int port, std::vector<int>* fds) const {
   if (const int error = getaddrinfo(host.c_str(), service.c_str(), &hints, &found); error != 0) {
     return absl::InvalidArgumentError("sim option 'host' is '" + host + "': " + gai_strerror(error) + ".");
   }
-  const absl::StatusOr<int> fd = ListenOn(*found, host + ":" + service);
+  const absl::StatusOr<int> fd =
+      ListenOn(*found, host + ":" + service, service_->options.never_accept ? 0 : kBacklog);
   freeaddrinfo(found);
   if (!fd.ok()) return fd.status();
   fds->push_back(*fd);

@@ -31,6 +31,8 @@ absl::StatusOr<std::unique_ptr<Service>> Service::Make(Options options) {
     service->tls = *std::move(tls);
   }
   service->options = std::move(options);
+  service->text = std::make_unique<AnswerText>(service->options.text);
+  service->dialects = MakeDialects({service->options, service->deployment, *service->text});
   return service;
 }
 

@@ -4,9 +4,12 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "llmbench/sim/answer_text.h"
 #include "llmbench/sim/deployment.h"
+#include "llmbench/sim/dialect.h"
 #include "llmbench/sim/faults.h"
 #include "llmbench/sim/options.h"
 #include "llmbench/sim/tls.h"
@@ -17,6 +20,8 @@ namespace llmbench::sim {
 struct Service {
   Options options;
   Deployment deployment;
+  std::unique_ptr<const AnswerText> text;
+  std::vector<std::unique_ptr<const Dialect>> dialects;  // that of the option first
   FaultPlan faults;
   std::pair<double, double> idle_close_ms = {0, 0};
   std::string api_key;              // empty: none is asked for

@@ -23,38 +23,61 @@ void ServingLoop::StartAnswer(uint32_t slot) {
   Answer& answer = connection.answer;
   Replica& replica = ReplicaOf(answer);
   answer.created_s = RealtimeNs() / kNsPerSecond;
-  if (answer.request.stream && (options_.framing == Framing::kClose || answer.http_1_0)) answer.closes = true;
+  answer.first_word = service_.text->FirstWord(answer.id);
+  answer.stream = answer.dialect->Stream(answer);
+  answer.chunked = options_.framing == Framing::kChunked && !answer.http_1_0;
+  if (answer.request.stream ? !answer.chunked && options_.framing != Framing::kLength
+                            : options_.document_framing == DocumentFraming::kClose) {
+    answer.closes = true;
+  }
   replica.PlanOutput(&answer);
   replica.Entered();
-  writer_.Begin(&answer);
+  answer.dialect->Begin(&answer);
   connection.busy = true;
+  connection.written_ns = turn_ns_;
   if (service_.truth != nullptr && answer.request.stream) {
     const auto events = static_cast<size_t>(answer.choices[0].target) * answer.choices.size();
     answer.event_ns.reserve(std::min(events, kMaxTruthReserve));
     answer.event_tokens.reserve(std::min(events, kMaxTruthReserve));
   }
+  if (answer.request.stream && options_.ping_s > 0) {
+    connection.ping_ns = turn_ns_ + static_cast<int64_t>(options_.ping_s * kNsPerSecond);
+    PushTimer(slot, connection.ping_ns, TimerKind::kPing);
+  }
   if (answer.fault.is(FaultKind::kSlowBody)) connection.drip_left = std::numeric_limits<size_t>::max();
   const bool fails_first = answer.fault.is(FaultKind::kErrorFirst);
+  const bool opens_early = answer.dialect->OpensEarly(answer);
   if (answer.request.stream &&
-      (options_.headers_early() || fails_first || answer.fault.is(FaultKind::kSlowHead))) {
-    writer_.AppendStreamHead(answer, &connection.held);
-    answer.head_sent = true;
+      (options_.headers_early() || opens_early || answer.fault.is(FaultKind::kSlowHead))) {
+    if (options_.framing != Framing::kLength) AppendHead(connection, -1);
     if (answer.fault.is(FaultKind::kSlowHead)) connection.drip_left = connection.held.size();
-    if (answer.request.chat && options_.role_early()) {
-      for (size_t i = 0; i < answer.choices.size(); ++i) {
-        writer_.AppendRole(answer, i, &connection.held);
-        answer.choices[i].role_sent = true;
-      }
-    }
-    if (!Flush(slot)) return;
+    for (size_t i = 0; opens_early && i < answer.choices.size(); ++i) OpenChoice(connection, i);
+    if (options_.framing != Framing::kLength && !Flush(slot)) return;
   }
   if (fails_first) {
-    (void)FailInMidStream(slot);
+    FailWithError(slot);
   } else if (options_.fixed) {
     PlanNextEvent(slot);
   } else {
     StartSequences(slot);
   }
+}
+
+// `length` is that of the whole body, -1 where the end is told otherwise.
+void ServingLoop::AppendHead(Connection& connection, int64_t length) {
+  Answer& answer = connection.answer;
+  answer.head_sent = true;
+  http_.Head(answer, answer.dialect->StreamType(answer), answer.dialect->HeadLines(answer), length,
+             &connection.held);
+  if (length >= 0) return;
+  events_.Bind(&answer, &connection.held);
+  events_.Open();
+}
+
+void ServingLoop::OpenChoice(Connection& connection, size_t choice) {
+  events_.Bind(&connection.answer, &connection.held);
+  connection.answer.dialect->Opening(connection.answer, choice, &events_);
+  connection.answer.choices[choice].opened = true;
 }
 
 void ServingLoop::StartSequences(uint32_t slot) {
@@ -92,7 +115,7 @@ void ServingLoop::TakeToken(const TokenEvent& token) {
   ++choice.produced;
   if (token.first) answer.cached_tokens += token.cached_tokens;
   const bool due =
-      choice.finished() || (answer.request.stream &&
+      choice.finished() || (answer.request.stream && !answer.request.one_event &&
                             (choice.sent == 0 || choice.produced - choice.sent >= options_.tokens_per_event));
   if (!due) return;
   FormatEvent(connection, index);
@@ -103,7 +126,7 @@ void ServingLoop::PlanNextEvent(uint32_t slot) {
   Answer& answer = connections_[slot]->answer;
   int64_t longest = 0;
   for (const Choice& choice : answer.choices) longest = std::max(longest, choice.target);
-  if (!answer.request.stream) {
+  if (!answer.request.stream || answer.request.one_event) {
     answer.planned = longest;
   } else if (answer.planned == 0) {
     answer.planned = 1;
@@ -134,7 +157,6 @@ void ServingLoop::FormatEvent(Connection& connection, size_t index) {
   const int64_t count = choice.produced - first;
   const bool finished = choice.finished();
   if (finished) --answer.unfinished;
-  choice.sent = choice.produced;
   Metrics& metrics = ReplicaOf(answer).metrics();
   metrics.generation_tokens += static_cast<uint64_t>(count);
   if (first == 0) {
@@ -142,33 +164,45 @@ void ServingLoop::FormatEvent(Connection& connection, size_t index) {
     if (index % n == 0)
       metrics.prompt_tokens += static_cast<uint64_t>(answer.request.prompts[index / n].tokens);
   }
-  if (!answer.request.stream) return;
+  if (!answer.request.stream) {
+    choice.sent = choice.produced;
+    return;
+  }
+  if (!answer.head_sent && options_.framing != Framing::kLength) AppendHead(connection, -1);
+  if (!choice.opened) OpenChoice(connection, index);
+  const Dialect& dialect = *answer.dialect;
+  const bool rides = finished && !dialect.FinishesApart(answer);
+  const int64_t most = dialect.EventTokens(answer);
+  int64_t at = first;
+  for (; most > 0 && choice.produced - at > most; at += most)
+    FormatTokens(connection, {index, at, most, false});
+  FormatTokens(connection, {index, at, choice.produced - at, rides});
+  if (finished && !rides) {
+    events_.Bind(&answer, &connection.held);
+    dialect.Finish(answer, index, &events_);
+  }
+}
 
-  if (!answer.head_sent) {
-    writer_.AppendStreamHead(answer, &connection.held);
-    answer.head_sent = true;
-  }
-  if (answer.request.chat && !choice.role_sent && options_.role != RoleDelta::kNone) {
-    writer_.AppendRole(answer, index, &connection.held);
-    choice.role_sent = true;
-  }
-  const bool rides = finished && options_.finish == FinishEvent::kWithToken;
-  writer_.AppendTokens(answer, index, first, count, rides, &connection.held);
-  if (finished && !rides) writer_.AppendFinish(answer, index, &connection.held);
+void ServingLoop::FormatTokens(Connection& connection, const TokenSpan& span) {
+  Answer& answer = connection.answer;
+  answer.choices[span.choice].sent = span.first + span.count;
+  events_.Bind(&answer, &connection.held);
+  answer.dialect->Tokens(answer, span, &events_);
   ++answer.events;
   ++connection.held_events;
-  if (service_.truth != nullptr) answer.event_tokens.push_back(static_cast<uint32_t>(count));
+  if (service_.truth != nullptr) answer.event_tokens.push_back(static_cast<uint32_t>(span.count));
 }
 
 void ServingLoop::AfterEvents(uint32_t slot) {
   Connection& connection = *connections_[slot];
   Answer& answer = connection.answer;
   if (answer.fault.in_mid_stream() && answer.request.stream && MidStreamIsReached(answer)) {
-    if (!Flush(slot) || !FailInMidStream(slot)) return;
+    if ((answer.head_sent && !Flush(slot)) || !FailInMidStream(slot)) return;
     answer.fault.kind = FaultKind::kNone;  // has happened; its name stays for the truth log
   }
   if (answer.unfinished > 0) {
-    if (connection.held_events >= options_.events_per_write && !Flush(slot)) return;
+    // Without a head the stream is held back to its end.
+    if (answer.head_sent && connection.held_events >= options_.events_per_write && !Flush(slot)) return;
     if (options_.fixed) PlanNextEvent(slot);
     return;
   }
@@ -176,9 +210,19 @@ void ServingLoop::AfterEvents(uint32_t slot) {
     SendWhole(slot);
     return;
   }
-  if (options_.tail == TailWrite::kApart && !Flush(slot)) return;
-  writer_.AppendTail(answer, &connection.held);
-  if (Flush(slot)) EndAnswer(slot, true);
+  if (answer.fault.is(FaultKind::kErrorLast)) {
+    FailWithError(slot);
+    return;
+  }
+  const bool apart = options_.tail != TailWrite::kJoined;
+  if (apart && answer.head_sent && !Flush(slot)) return;
+  events_.Bind(&answer, &connection.held);
+  answer.dialect->Tail(answer, &events_);
+  EndBody(connection);
+  // The next answer takes the tail along when its request is there already.
+  const bool waits = options_.tail == TailWrite::kNext && options_.framing != Framing::kLength &&
+                     !answer.closes && !connection.in.empty();
+  if (waits || Flush(slot)) EndAnswer(slot, true);
 }
 
 bool ServingLoop::MidStreamIsReached(const Answer& answer) const {
@@ -186,28 +230,63 @@ bool ServingLoop::MidStreamIsReached(const Answer& answer) const {
   return choice.sent > 0 && 2 * choice.sent >= choice.target;
 }
 
+// The end of the body, and where all of it was held back, the head with its length.
+void ServingLoop::EndBody(Connection& connection) {
+  Answer& answer = connection.answer;
+  http_.End(answer, &connection.held);
+  if (answer.head_sent) return;
+  std::string body = std::exchange(connection.held, "");
+  AppendHead(connection, static_cast<int64_t>(body.size()));
+  connection.held += body;
+}
+
+void ServingLoop::FailWithError(uint32_t slot) {
+  Connection& connection = *connections_[slot];
+  Answer& answer = connection.answer;
+  AbortSequences(answer);
+  if (!answer.head_sent && options_.framing != Framing::kLength) AppendHead(connection, -1);
+  events_.Bind(&answer, &connection.held);
+  if (!answer.dialect->ErrorEvent(answer, &events_)) {
+    BreakOff(slot);
+    return;
+  }
+  EndBody(connection);
+  if (Flush(slot)) EndAnswer(slot, false);
+}
+
+// What was held goes out, and then the connection is closed with the body unfinished.
+void ServingLoop::BreakOff(uint32_t slot) {
+  Connection& connection = *connections_[slot];
+  Answer& answer = connection.answer;
+  AbortSequences(answer);
+  if (answer.request.stream && !answer.head_sent) {
+    std::string body = std::exchange(connection.held, "");
+    AppendHead(connection, static_cast<int64_t>(2 * body.size() + 1));
+    connection.held += body;
+  }
+  if (!Flush(slot)) return;
+  answer.closes = true;
+  EndAnswer(slot, false);
+}
+
 bool ServingLoop::FailInMidStream(uint32_t slot) {
   Connection& connection = *connections_[slot];
   Answer& answer = connection.answer;
   switch (answer.fault.kind) {
-    case FaultKind::kErrorFirst:
     case FaultKind::kErrorMid:
-      writer_.AppendEvent(answer, WrongEvent(answer.fault, answer.event_front), &connection.held);
-      writer_.AppendEvent(answer, "[DONE]", &connection.held);
-      writer_.AppendEnd(answer, &connection.held);
-      AbortSequences(answer);
-      if (Flush(slot)) EndAnswer(slot, false);
+      FailWithError(slot);
       return false;
     case FaultKind::kBadChunk:
-      AbortSequences(answer);
       if (!Write(slot, "xyz\r\n{}\r\n")) return false;
-      answer.closes = true;
-      EndAnswer(slot, false);
+      BreakOff(slot);
+      return false;
+    case FaultKind::kEndMid:
+      AbortSequences(answer);
+      EndBody(connection);
+      if (Flush(slot)) EndAnswer(slot, false);
       return false;
     case FaultKind::kEofMid:
-      AbortSequences(answer);
-      answer.closes = true;
-      EndAnswer(slot, false);
+      BreakOff(slot);
       return false;
     case FaultKind::kResetMid:
       Reset(slot);
@@ -216,9 +295,14 @@ bool ServingLoop::FailInMidStream(uint32_t slot) {
       AbortSequences(answer);
       answer.choices.clear();
       return false;
-    default:
-      writer_.AppendEvent(answer, WrongEvent(answer.fault, answer.event_front), &connection.held);
-      return Flush(slot);
+    default: {
+      std::string_view name;
+      std::string payload = answer.dialect->Probe(answer, WrongText(answer.fault), &name);
+      payload = WrongPayload(answer.fault, std::move(payload), answer.dialect->WrongSchema());
+      events_.Bind(&answer, &connection.held);
+      events_.Event(payload, name);
+      return !answer.head_sent || Flush(slot);
+    }
   }
 }
 
@@ -228,21 +312,45 @@ void ServingLoop::SendWhole(uint32_t slot) {
   const Fault& fault = answer.fault;
   ++answer.events;
   if (service_.truth != nullptr) answer.event_tokens.push_back(static_cast<uint32_t>(answer.output_tokens()));
-  if (!fault.in_mid_stream()) {
-    writer_.AppendWhole(answer, &connection.held);
-    if (Flush(slot)) EndAnswer(slot, true);
-    return;
-  }
-  const std::string wrong = WrongEvent(fault, answer.event_front);
-  if (!wrong.empty()) {
-    writer_.AppendReply(200, "application/json", wrong, answer.closes, "", &connection.held);
-    if (Flush(slot)) EndAnswer(slot, false);
+  std::string_view name;
+  const std::string wrong = fault.in_mid_stream()
+                                ? WrongPayload(fault, answer.dialect->Probe(answer, WrongText(fault), &name),
+                                               answer.dialect->WrongSchema())
+                                : "";
+  HttpReply reply = answer.dialect->Document(answer);
+  if (!answer.request_id.empty()) reply.extra += "x-request-id: " + answer.request_id + "\r\n";
+  if (!wrong.empty()) reply.body = wrong;
+  http_.Reply(answer, reply, &connection.held);
+  if (!fault.in_mid_stream() || !wrong.empty()) {
+    if (Flush(slot)) EndAnswer(slot, wrong.empty());
     return;
   }
   // Half of it, and then whatever is to happen in the middle.
-  writer_.AppendWhole(answer, &connection.held);
   connection.held.resize(connection.held.size() / 2);
-  if (Flush(slot)) (void)FailInMidStream(slot);
+  if (!Flush(slot)) return;
+  const bool breaks = fault.is(FaultKind::kErrorMid) || fault.is(FaultKind::kEndMid);
+  if (breaks) {
+    BreakOff(slot);
+  } else {
+    (void)FailInMidStream(slot);
+  }
+}
+
+// A comment, where the stream has been silent for long.
+void ServingLoop::SendPing(uint32_t slot) {
+  Connection& connection = *connections_[slot];
+  Answer& answer = connection.answer;
+  const auto gap = static_cast<int64_t>(options_.ping_s * kNsPerSecond);
+  const int64_t now = MonotonicNs();
+  if (now - connection.written_ns >= gap && options_.framing != Framing::kLength) {
+    if (!answer.head_sent) AppendHead(connection, -1);
+    events_.Bind(&answer, &connection.held);
+    events_.Comment(answer.dialect->PingText());
+    if (!Flush(slot)) return;
+    connection.written_ns = now;
+  }
+  connection.ping_ns = connection.written_ns + gap;
+  PushTimer(slot, connection.ping_ns, TimerKind::kPing);
 }
 
 void ServingLoop::EndAnswer(uint32_t slot, bool complete) {
@@ -271,6 +379,10 @@ void ServingLoop::EndAnswer(uint32_t slot, bool complete) {
   AfterReply(slot);
   // A request that came before its turn waits in the input.
   if (Find(slot, generation) != nullptr) ServeInput(slot);
+  // And a tail may still wait for that request, when it was not whole.
+  if (Find(slot, generation) != nullptr && !connection.busy && !connection.held.empty()) {
+    if (Write(slot, connection.held)) connection.held.clear();
+  }
 }
 
 void ServingLoop::LogTruth(Connection& connection, int status, bool complete) {
@@ -307,6 +419,7 @@ bool ServingLoop::Flush(uint32_t slot) {
     if (service_.truth != nullptr) answer.event_ns.push_back(now);
   }
   connection.held_events = 0;
+  connection.written_ns = now;
   if (!Write(slot, connection.held)) return false;
   connection.held.clear();
   return true;

@@ -34,6 +34,32 @@ int64_t ReceiveTime(msghdr* message) {
   return 0;
 }
 
+// Where bytes are cut in two; 0: nowhere.
+size_t CutPlace(Cut cut, std::string_view bytes) {
+  const auto behind = [bytes](std::string_view part, size_t offset) {
+    const size_t at = bytes.find(part);
+    return at == std::string_view::npos ? 0 : at + offset;
+  };
+  switch (cut) {
+    case Cut::kNone:
+      return 0;
+    case Cut::kField:
+      if (const size_t at = behind("data", 2); at > 0) return at;
+      return behind("\"", 2);
+    case Cut::kLineEnd:
+      if (const size_t at = behind("}\r\n", 2); at > 0) return at;
+      return behind("}\n", 1);
+    case Cut::kCharacter: {
+      const auto* high = std::find_if(bytes.begin(), bytes.end(), [](char c) { return (c & 0x80) != 0; });
+      return high == bytes.end() ? 0 : static_cast<size_t>(high - bytes.begin()) + 1;
+    }
+    case Cut::kEscape:
+      if (const size_t at = behind("\\u", 3); at > 0) return at;
+      return behind("\\", 1);
+  }
+  return 0;
+}
+
 }  // namespace
 
 ServingLoop::ServingLoop(const Service& service)
@@ -42,7 +68,8 @@ ServingLoop::ServingLoop(const Service& service)
       ttft_ns_(static_cast<int64_t>(service.options.ttft_ms * kNsPerMs)),
       itl_ns_(static_cast<int64_t>(service.options.itl_ms * kNsPerMs)),
       max_model_len_(service.deployment.max_model_len),
-      writer_(service.options, service.deployment.model),
+      http_(service.options),
+      events_(service.options),
       epoll_fd_(epoll_create1(EPOLL_CLOEXEC)),
       stop_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       spare_fd_(eventfd(0, EFD_CLOEXEC)),
@@ -64,7 +91,7 @@ void ServingLoop::AddListener(int fd, int first, int replicas) {
   epoll_event event = {};
   event.events = EPOLLIN;
   event.data.u64 = kListenBit | listeners_.size();
-  epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event);
+  if (!options_.never_accept) epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event);
   listeners_.push_back({fd, static_cast<uint32_t>(replicas_.size()), static_cast<uint32_t>(replicas)});
   for (int i = 0; i < replicas; ++i) replicas_.push_back(std::make_unique<Replica>(service_, first + i));
 }
@@ -149,6 +176,9 @@ void ServingLoop::FireTimers() {
         break;
       case TimerKind::kDrip:
         OnDrip(timer.slot);
+        break;
+      case TimerKind::kPing:
+        if (connection.busy && connection.ping_ns == timer.due_ns) SendPing(timer.slot);
         break;
     }
   }
@@ -271,12 +301,25 @@ void ServingLoop::OnReadable(uint32_t slot) {
 }
 
 bool ServingLoop::Write(uint32_t slot, std::string_view bytes) {
+  if (options_.cut != Cut::kNone) {
+    if (const size_t at = CutPlace(options_.cut, bytes); at > 0 && !connections_[slot]->cut)
+      return WriteCut(slot, bytes, at);
+  }
   if (options_.slice_bytes == 0) return WriteSlice(slot, bytes);
   const auto slice = static_cast<size_t>(options_.slice_bytes);
   for (size_t at = 0; at < bytes.size(); at += slice) {
     if (!WriteSlice(slot, bytes.substr(at, slice))) return false;
   }
   return true;
+}
+
+// The second part waits in `out`, and with it all that is written meanwhile.
+bool ServingLoop::WriteCut(uint32_t slot, std::string_view bytes, size_t at) {
+  if (!WriteSlice(slot, bytes.substr(0, at))) return false;
+  Connection& connection = *connections_[slot];
+  connection.cut = true;
+  PushTimer(slot, MonotonicNs() + static_cast<int64_t>(options_.drip_ms * kNsPerMs), TimerKind::kDrip);
+  return WriteSlice(slot, bytes.substr(at));
 }
 
 bool ServingLoop::WriteSlice(uint32_t slot, std::string_view bytes) {
@@ -291,7 +334,7 @@ bool ServingLoop::WriteRaw(uint32_t slot, std::string_view bytes) {
   Connection& connection = *connections_[slot];
   if (connection.drip_left > 0) {
     if (connection.out.empty()) PushTimer(slot, MonotonicNs(), TimerKind::kDrip);
-  } else if (connection.out.empty()) {
+  } else if (connection.out.empty() && !connection.cut) {
     ssize_t n;
     do {
       n = send(connection.fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
@@ -333,6 +376,12 @@ void ServingLoop::OnWritable(uint32_t slot) {
 
 void ServingLoop::OnDrip(uint32_t slot) {
   Connection& connection = *connections_[slot];
+  if (connection.cut) {
+    connection.cut = false;
+    OnWritable(slot);
+    return;
+  }
+  if (connection.out_taken == connection.out.size()) return;  // a cut's rest went out with other bytes
   const ssize_t n = send(connection.fd, connection.out.data() + connection.out_taken, 1, MSG_NOSIGNAL);
   if (n < 0 && errno != EAGAIN && errno != EINTR) {
     Close(slot);

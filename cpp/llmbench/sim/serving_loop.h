@@ -13,9 +13,11 @@
 #include <vector>
 
 #include "llmbench/base/clock.h"
-#include "llmbench/sim/answer_writer.h"
 #include "llmbench/sim/connection.h"
+#include "llmbench/sim/dialect.h"
+#include "llmbench/sim/event_stream.h"
 #include "llmbench/sim/generation_request.h"
+#include "llmbench/sim/http_writer.h"
 #include "llmbench/sim/replica.h"
 #include "llmbench/sim/service.h"
 #include "llmbench/sim/timer_queue.h"
@@ -66,6 +68,7 @@ class ServingLoop {
   void OnDrip(uint32_t slot);
   // The Writes are false when the connection broke and is closed. Write cuts and encrypts as asked for.
   bool Write(uint32_t slot, std::string_view bytes);
+  bool WriteCut(uint32_t slot, std::string_view bytes, size_t at);
   bool WriteSlice(uint32_t slot, std::string_view bytes);
   bool WriteRaw(uint32_t slot, std::string_view bytes);
   void AskForWrite(uint32_t slot, bool wanted);
@@ -74,19 +77,19 @@ class ServingLoop {
   // Requests.
   void ServeInput(uint32_t slot);  // the complete requests in the input, until one takes time
   void Dispatch(uint32_t slot);
-  void Route(uint32_t slot);
   void TakeRequest(uint32_t slot);
-  void Generate(uint32_t slot, BodyKind kind);
+  Route FindRoute(Connection& connection);
+  void Generate(uint32_t slot, const Route& route);
   bool ReplyFault(uint32_t slot);  // true when the fault is the whole answer
-  void TokenizeOnly(uint32_t slot);
-  void ListModels(uint32_t slot);
+  std::string RetryAfterLine() const;
+  void TokenizeOnly(uint32_t slot, const Route& route);
   void ShowMetrics(uint32_t slot);
-  void Reply(uint32_t slot, int status, std::string_view content_type, std::string_view body,
-             std::string_view extra);
-  void ReplyError(uint32_t slot, const ApiError& error);
+  Load LoadOf(const Listener& listener) const;
+  void SendReply(uint32_t slot, HttpReply reply);
+  void Refuse(uint32_t slot, const ApiError& error, std::string extra = "");
   void AfterReply(uint32_t slot);
-  ApiError CheckLimits(const GenerationRequest& request) const;
-  ApiError ParseBody(Connection& connection, BodyKind kind, bool want_ids);
+  ApiError CheckLimits(const Answer& answer) const;
+  ApiError ParseBody(Connection& connection, const Route& route, bool want_ids);
   uint32_t LeastLoaded(Listener& listener);
 
   // Answers.
@@ -95,11 +98,18 @@ class ServingLoop {
   void AbortSequences(Answer& answer);
   void PlanNextEvent(uint32_t slot);
   void SendDueEvent(uint32_t slot);
+  void SendPing(uint32_t slot);
   void TakeToken(const TokenEvent& token);
+  void AppendHead(Connection& connection, int64_t length);
+  void OpenChoice(Connection& connection, size_t choice);
   void FormatEvent(Connection& connection, size_t choice);
+  void FormatTokens(Connection& connection, const TokenSpan& span);
   void AfterEvents(uint32_t slot);
   bool MidStreamIsReached(const Answer& answer) const;
   bool FailInMidStream(uint32_t slot);  // false when the answer ended with it
+  void FailWithError(uint32_t slot);
+  void BreakOff(uint32_t slot);
+  void EndBody(Connection& connection);
   void SendWhole(uint32_t slot);
   void EndAnswer(uint32_t slot, bool complete);
   void LogTruth(Connection& connection, int status, bool complete);
@@ -112,7 +122,8 @@ class ServingLoop {
   const int64_t ttft_ns_;
   const int64_t itl_ns_;
   const int64_t max_model_len_;  // 0: no limit
-  AnswerWriter writer_;
+  Http1Writer http_;
+  EventStream events_;
   GenerationRequestParser body_parser_;
   int epoll_fd_ = -1;
   int stop_fd_ = -1;

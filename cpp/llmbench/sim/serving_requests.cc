@@ -1,9 +1,13 @@
+#include <time.h>
+
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 
 #include "llmbench/sim/batching_model.h"
 #include "llmbench/sim/fault_bytes.h"
+#include "llmbench/sim/json_text.h"
 #include "llmbench/sim/serving_loop.h"
 
 namespace llmbench::sim {
@@ -11,8 +15,6 @@ namespace {
 
 constexpr size_t kKeepInput = 64 * 1024;  // an input buffer larger than this is given back
 constexpr size_t kMaxChoices = 65'536;
-
-constexpr const char* kJson = "application/json";
 
 // At most this many of seconds, without a needless fraction.
 std::string SecondsText(double seconds) {
@@ -42,8 +44,9 @@ void ServingLoop::ServeInput(uint32_t slot) {
         return;
       case HttpRequestParser::State::kError:
         connection->answer.closes = true;
-        ReplyError(slot,
-                   {connection->parser.error_status(), "BadRequestError", connection->parser.error(), ""});
+        connection->answer.dialect = service_.dialects.front().get();
+        connection->answer.http = &http_;
+        Refuse(slot, {Refusal::kHttp, connection->parser.error_status(), connection->parser.error(), ""});
         return;
       case HttpRequestParser::State::kComplete:
         Dispatch(slot);
@@ -64,8 +67,10 @@ void ServingLoop::Dispatch(uint32_t slot) {
   answer.http_1_0 = request.http_1_0;
   answer.closes = !request.keep_alive || options_.close_after_reply ||
                   (options_.keep_alive_requests > 0 && connection.requests >= options_.keep_alive_requests);
+  answer.http = &http_;
+  if (options_.document_framing == DocumentFraming::kClose) answer.closes = true;
   connection.dispatching = true;
-  Route(slot);
+  TakeRequest(slot);
   if (Find(slot, generation) == nullptr) return;
   connection.dispatching = false;
   connection.in.erase(0, connection.parser.consumed());
@@ -74,53 +79,68 @@ void ServingLoop::Dispatch(uint32_t slot) {
   connection.continue_sent = false;
 }
 
-void ServingLoop::Route(uint32_t slot) {
-  const HttpRequest& request = connections_[slot]->parser.request();
-  const std::string_view target = request.target;
-  const bool get = request.method == "GET" || request.method == "HEAD";
-  const bool post = request.method == "POST";
-  if (static_cast<double>(turn_ns_ - started_ns_) < options_.startup_s * kNsPerSecond) {
-    ReplyError(slot, {503, "unavailable_error", "Loading model", ""});
-    return;
-  }
-  // Like vLLM, which guards only what is under /v1.
-  if (!service_.api_key.empty() && target.substr(0, 3) == "/v1" &&
-      request.authorization != "Bearer " + service_.api_key) {
-    Reply(slot, 401, kJson, R"({"error":"Unauthorized"})", "");
-    return;
-  }
-  const bool completions = target == "/v1/completions";
-  if (completions || target == "/v1/chat/completions") {
-    if (post) {
-      Generate(slot, completions ? BodyKind::kCompletion : BodyKind::kChat);
-    } else {
-      Reply(slot, 405, kJson, R"({"detail":"Method Not Allowed"})", "allow: POST\r\n");
+Route ServingLoop::FindRoute(Connection& connection) {
+  Route wrong;
+  const Dialect* owner = service_.dialects.front().get();
+  for (const auto& dialect : service_.dialects) {
+    const Route route = dialect->Find(connection.parser.request());
+    if (route.kind == Route::Kind::kNone) continue;
+    if (route.kind == Route::Kind::kWrongMethod) {
+      if (wrong.kind == Route::Kind::kNone) owner = dialect.get();
+      wrong = route;
+      continue;
     }
-  } else if (post && target == "/tokenize") {
-    TokenizeOnly(slot);
-  } else if (get && (target == "/health" || target == "/ping")) {
-    Reply(slot, 200, "", "", "");
-  } else if (get && target == "/version") {
-    Reply(slot, 200, kJson, R"({"version":"llmbench-sim"})", "");
-  } else if (get && target == "/v1/models") {
-    ListModels(slot);
-  } else if (get && target == "/metrics") {
-    ShowMetrics(slot);
-  } else {
-    Reply(slot, 404, kJson, R"({"detail":"Not Found"})", "");
+    connection.answer.dialect = dialect.get();
+    return route;
+  }
+  connection.answer.dialect = owner;
+  return wrong;
+}
+
+void ServingLoop::TakeRequest(uint32_t slot) {
+  Connection& connection = *connections_[slot];
+  const HttpRequest& request = connection.parser.request();
+  const Route route = FindRoute(connection);
+  const Dialect& dialect = *connection.answer.dialect;
+  connection.answer.form = route.form;
+  if (static_cast<double>(turn_ns_ - started_ns_) < options_.startup_s * kNsPerSecond) {
+    Refuse(slot, {Refusal::kNotReady, 503, "Loading model", ""});
+    return;
+  }
+  if (!service_.api_key.empty() && !dialect.MayPass(request, service_.api_key)) {
+    Refuse(slot, {Refusal::kKey, 401, "Unauthorized", ""});
+    return;
+  }
+  switch (route.kind) {
+    case Route::Kind::kNone:
+      Refuse(slot, {Refusal::kPath, 404, "Not Found", ""});
+      break;
+    case Route::Kind::kWrongMethod:
+      Refuse(slot, {Refusal::kMethod, 405, "Method Not Allowed", ""});
+      break;
+    case Route::Kind::kGenerate:
+      Generate(slot, route);
+      break;
+    case Route::Kind::kTokenize:
+      TokenizeOnly(slot, route);
+      break;
+    case Route::Kind::kPage:
+      SendReply(slot, dialect.Page(route.form, LoadOf(listeners_[connection.listener])));
+      break;
+    case Route::Kind::kMetrics:
+      ShowMetrics(slot);
+      break;
   }
 }
 
-void ServingLoop::ListModels(uint32_t slot) {
-  const std::string& model = service_.deployment.model;
-  std::string body = R"({"object":"list","data":[{"id":)";
-  AppendJsonString(model, &body);
-  body += R"(,"object":"model","created":0,"owned_by":"llmbench","root":)";
-  AppendJsonString(model, &body);
-  body += R"(,"parent":null,"max_model_len":)";
-  body += max_model_len_ > 0 ? std::to_string(max_model_len_) : "null";
-  body += "}]}";
-  Reply(slot, 200, kJson, body, "");
+Load ServingLoop::LoadOf(const Listener& listener) const {
+  Load load;
+  for (uint32_t i = 0; i < listener.replicas; ++i) {
+    const Metrics& metrics = replicas_[listener.first + i]->ReadMetrics();
+    load.running += metrics.running;
+    load.waiting += metrics.waiting;
+  }
+  return load;
 }
 
 void ServingLoop::ShowMetrics(uint32_t slot) {
@@ -128,15 +148,15 @@ void ServingLoop::ShowMetrics(uint32_t slot) {
   std::vector<const Metrics*> engines;
   for (uint32_t i = 0; i < listener.replicas; ++i)
     engines.push_back(&replicas_[listener.first + i]->ReadMetrics());
-  Reply(slot, 200, "text/plain; version=0.0.4; charset=utf-8",
-        MetricsPage(engines, service_.deployment.model), "");
+  SendReply(slot, {200, "text/plain; version=0.0.4; charset=utf-8",
+                   MetricsPage(engines, service_.deployment.model), ""});
 }
 
-void ServingLoop::TokenizeOnly(uint32_t slot) {
+void ServingLoop::TokenizeOnly(uint32_t slot, const Route& route) {
   Connection& connection = *connections_[slot];
-  const ApiError error = ParseBody(connection, BodyKind::kTokenize, true);
-  if (error.status != 0) {
-    ReplyError(slot, error);
+  const ApiError error = ParseBody(connection, route, true);
+  if (error) {
+    Refuse(slot, error);
     return;
   }
   const Prompt& prompt = connection.answer.request.prompts[0];
@@ -147,26 +167,30 @@ void ServingLoop::TokenizeOnly(uint32_t slot) {
   body += ",\"tokens\":[";
   for (size_t i = 0; i < prompt.ids.size(); ++i) {
     if (i > 0) body += ',';
-    AppendNumber(prompt.ids[i], &body);
+    AppendNumber(int64_t{prompt.ids[i]}, &body);
   }
   body += "],\"token_strs\":null}";
-  Reply(slot, 200, kJson, body, "");
+  SendReply(slot, {200, "application/json", std::move(body), ""});
 }
 
-void ServingLoop::Reply(uint32_t slot, int status, std::string_view content_type, std::string_view body,
-                        std::string_view extra) {
+void ServingLoop::SendReply(uint32_t slot, HttpReply reply) {
   Connection& connection = *connections_[slot];
-  const bool head_only = connection.parser.request().method == "HEAD";
-  reply_.clear();
-  writer_.AppendReply(status, content_type, body, connection.answer.closes, extra, &reply_);
-  if (head_only) reply_.resize(reply_.size() - body.size());
-  if (!Write(slot, reply_)) return;
+  const int status = reply.status;
+  const size_t held = connection.held.size();
+  http_.Reply(connection.answer, reply, &connection.held);
+  if (connection.parser.request().method == "HEAD") {
+    connection.held.resize(connection.held.find("\r\n\r\n", held) + 4);
+  }
+  if (!Write(slot, connection.held)) return;
+  connection.held.clear();
   if (status >= 300) LogTruth(connection, status, true);
   AfterReply(slot);
 }
 
-void ServingLoop::ReplyError(uint32_t slot, const ApiError& error) {
-  Reply(slot, error.status, kJson, AnswerWriter::ErrorBody(error), "");
+void ServingLoop::Refuse(uint32_t slot, const ApiError& error, std::string extra) {
+  HttpReply reply = StyledError(options_.error_body, error, connections_[slot]->answer.dialect->Error(error));
+  reply.extra += extra;
+  SendReply(slot, std::move(reply));
 }
 
 void ServingLoop::AfterReply(uint32_t slot) {
@@ -181,26 +205,28 @@ void ServingLoop::AfterReply(uint32_t slot) {
   PushTimer(slot, connection.idle_close_ns, TimerKind::kIdleClose);
 }
 
-ApiError ServingLoop::ParseBody(Connection& connection, BodyKind kind, bool want_ids) {
-  if (!connection.parser.request().body_is_json) {
-    return {400, "BadRequestError", "Unsupported Media Type: Only 'application/json' is allowed", ""};
+ApiError ServingLoop::ParseBody(Connection& connection, const Route& route, bool want_ids) {
+  const BodyRules& rules = connection.answer.dialect->Rules(route.form);
+  if (rules.needs_json_type && !connection.parser.request().body_is_json) {
+    return {Refusal::kContentType, 400, "Unsupported Media Type: Only 'application/json' is allowed", ""};
   }
   connection.in.reserve(connection.in.size() + GenerationRequestParser::kPadding);
   return body_parser_.Parse(connection.in.data() + connection.parser.body_offset(),
-                            connection.parser.body_size(), kind, want_ids, &connection.answer.request);
+                            connection.parser.body_size(), rules, want_ids, &connection.answer.request);
 }
 
-ApiError ServingLoop::CheckLimits(const GenerationRequest& request) const {
+ApiError ServingLoop::CheckLimits(const Answer& answer) const {
+  const GenerationRequest& request = answer.request;
   if (options_.strict_model && !request.model.empty() && request.model != service_.deployment.model) {
-    return {404, "NotFoundError", "The model `" + request.model + "` does not exist.", "model"};
+    return {Refusal::kModel, 404, "The model `" + request.model + "` does not exist.", "model"};
   }
-  if (request.choices() > kMaxChoices) return {400, "BadRequestError", "too many prompts and choices", "n"};
+  if (request.choices() > kMaxChoices) return {Refusal::kValue, 400, "too many prompts and choices", "n"};
   if (max_model_len_ == 0) return {};
   for (const Prompt& prompt : request.prompts) {
     const int64_t output = std::max<int64_t>(0, request.max_tokens);
     if (prompt.tokens + output <= max_model_len_ && prompt.tokens < max_model_len_) continue;
-    const std::string part = request.chat ? "messages" : "prompt";
-    return {400, "BadRequestError",
+    const std::string part(answer.dialect->Rules(answer.form).prompt_field);
+    return {Refusal::kTooLong, 400,
             "This model's maximum context length is " + std::to_string(max_model_len_) +
                 " tokens. However, you requested " + std::to_string(prompt.tokens + output) + " tokens (" +
                 std::to_string(prompt.tokens) + " in the " + part + ", " + std::to_string(output) +
@@ -224,28 +250,46 @@ uint32_t ServingLoop::LeastLoaded(Listener& listener) {
   return best;
 }
 
-void ServingLoop::Generate(uint32_t slot, BodyKind kind) {
+void ServingLoop::Generate(uint32_t slot, const Route& route) {
   Connection& connection = *connections_[slot];
   Answer& answer = connection.answer;
   const bool hashes_prompts = !options_.fixed && options_.prefix_caching;
-  ApiError error = ParseBody(connection, kind, hashes_prompts);
-  if (error.status == 0) error = CheckLimits(answer.request);
-  if (const std::string& wanted = connection.parser.request().fault; error.status == 0 && !wanted.empty()) {
+  ApiError error = ParseBody(connection, route, hashes_prompts);
+  if (!error && !route.model.empty()) answer.request.model = route.model;
+  if (!error) error = answer.dialect->Take(route.form, connection.parser.request(), &answer.request);
+  if (!error) error = CheckLimits(answer);
+  if (const std::string& wanted = connection.parser.request().fault; !error && !wanted.empty()) {
     absl::StatusOr<Fault> fault = ParseFault(wanted);
     if (fault.ok()) {
       answer.fault = *std::move(fault);
     } else {
-      error = {400, "BadRequestError", "X-Sim-Fault: " + std::string(fault.status().message()), ""};
+      error = {Refusal::kHttp, 400, "X-Sim-Fault: " + std::string(fault.status().message()), ""};
     }
   }
-  if (error.status != 0) {
-    ReplyError(slot, error);
+  if (error) {
+    Refuse(slot, error);
     return;
   }
+  if (answer.request_id.empty()) answer.request_id = answer.request.id;
   answer.replica = LeastLoaded(listeners_[connection.listener]);
   ReplicaOf(answer).Begin(&answer);
   if (ReplyFault(slot)) return;
   StartAnswer(slot);
+}
+
+std::string ServingLoop::RetryAfterLine() const {
+  switch (options_.retry_after_form) {
+    case RetryAfter::kSeconds:
+      return "retry-after: " + SecondsText(options_.retry_after_s) + "\r\n";
+    case RetryAfter::kDate: {
+      const auto at = static_cast<time_t>(
+          std::ceil(static_cast<double>(RealtimeNs()) / kNsPerSecond + options_.retry_after_s));
+      return "retry-after: " + HttpDate(at) + "\r\n";
+    }
+    case RetryAfter::kMilliseconds:
+      return "retry-after-ms: " + SecondsText(options_.retry_after_s * 1e3) + "\r\n";
+  }
+  return "";
 }
 
 bool ServingLoop::ReplyFault(uint32_t slot) {
@@ -255,23 +299,21 @@ bool ServingLoop::ReplyFault(uint32_t slot) {
   switch (fault.kind) {
     case FaultKind::kStatus: {
       std::string extra;
-      if (fault.status == 429 || fault.status == 503)
-        extra = "retry-after: " + SecondsText(options_.retry_after_s) + "\r\n";
+      if (fault.status == 429 || fault.status == 503) extra = RetryAfterLine();
       if (fault.status < 400) extra = "location: /elsewhere\r\n";
-      const ApiError error = {fault.status, ErrorTypeOf(fault.status), "injected fault", ""};
-      const bool unauthorized = fault.status == 401;
-      Reply(slot, fault.status, kJson,
-            unauthorized ? R"({"error":"Unauthorized"})" : AnswerWriter::ErrorBody(error), extra);
+      const Refusal why = fault.status == 401 ? Refusal::kKey : Refusal::kInjected;
+      Refuse(slot, {why, fault.status, "injected fault", ""}, extra);
       return true;
     }
     case FaultKind::kHtml:
     case FaultKind::kEmpty: {
       const bool html = fault.is(FaultKind::kHtml);
-      const char* type = html                    ? "text/html"
-                         : answer.request.stream ? "text/event-stream; charset=utf-8"
-                                                 : kJson;
+      const std::string_view type = html                    ? "text/html"
+                                    : answer.request.stream ? answer.dialect->StreamType(answer)
+                                                            : "application/json";
       LogTruth(connection, 200, false);
-      Reply(slot, 200, type, html ? "<!DOCTYPE html><html><body><h1>Bad Gateway</h1></body></html>" : "", "");
+      SendReply(slot, {200, std::string(type),
+                       html ? "<!DOCTYPE html><html><body><h1>Bad Gateway</h1></body></html>" : "", ""});
       return true;
     }
     case FaultKind::kGarbage:
@@ -294,11 +336,15 @@ bool ServingLoop::ReplyFault(uint32_t slot) {
       connection.busy = true;
       ReplicaOf(answer).Entered();
       return true;
-    case FaultKind::kErrorFirst:
+    case FaultKind::kErrorFirst: {
       if (answer.request.stream) return false;
       LogTruth(connection, 200, false);
-      Reply(slot, 200, kJson, WrongEvent(fault, ""), "");
+      const ApiError error = {Refusal::kInjected, 500, "injected fault", ""};
+      HttpReply reply = StyledError(options_.error_body, error, answer.dialect->Error(error));
+      reply.status = 200;
+      SendReply(slot, std::move(reply));
       return true;
+    }
     case FaultKind::kNotStreamed:
       answer.request.stream = false;
       return false;

@@ -14,7 +14,8 @@ namespace llmbench::sim {
 enum class TimerKind : uint32_t {
   kEvent = 0,      // the next event of a planned answer is due
   kIdleClose = 1,  // the connection has been idle long enough
-  kDrip = 2,       // the next byte of a slow answer is due
+  kDrip = 2,       // the next byte of a slow answer, or the rest of a cut write, is due
+  kPing = 3,       // nothing was sent for long
 };
 
 struct Timer {

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <utility>
 
-#include "llmbench/sim/answer_writer.h"
+#include "llmbench/sim/json_text.h"
 
 namespace llmbench::sim {
 namespace {
@@ -29,7 +29,7 @@ void AppendRow(const TruthRow& row, std::string* out) {
   *out += ",\"received_ns\":";
   AppendNumber(row.received_ns, out);
   *out += ",\"status\":";
-  AppendNumber(row.status, out);
+  AppendNumber(int64_t{row.status}, out);
   *out += row.complete ? ",\"complete\":true" : ",\"complete\":false";
   if (!row.fault.empty()) {
     *out += ",\"fault\":";

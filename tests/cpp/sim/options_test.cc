@@ -38,7 +38,7 @@ TEST(OptionsTest, ErrorsNameTheOptionTheValueAndTheRemedy) {
       {"itl_ms", "-1", "sim option 'itl_ms' is '-1'; it takes a number from 0 to 1e+09."},
       {"itl_ms", "nan", "sim option 'itl_ms' is 'nan'; it takes a number from 0 to 1e+09."},
       {"fixed", "yes", "sim option 'fixed' is 'yes'; it takes true or false."},
-      {"role", "x", "sim option 'role' is 'x'; it takes none, early or late."},
+      {"role", "x", "sim option 'role' is 'x'; it takes auto, none, early, late, null, first or every."},
   };
   for (const auto& c : kCases) {
     Options options;

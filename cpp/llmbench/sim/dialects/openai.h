@@ -1,0 +1,68 @@
+// POST /v1/completions and /v1/chat/completions, and what vLLM has beside them.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "llmbench/sim/dialect.h"
+
+namespace llmbench::sim {
+
+// In what the servers that speak OpenAI's API differ, where the options do not say otherwise.
+struct OpenAiManners {
+  RoleDelta role = RoleDelta::kLate;
+  UnfinishedReason unfinished_completion = UnfinishedReason::kNull;
+  UsagePlace usage = UsagePlace::kAsked;
+  UsagePlace completion_usage = UsagePlace::kAsked;
+  std::string_view model_refusal = "";  // empty: vLLM's; "mii": 400, flat; "tgi"
+};
+
+class OpenAiDialect final : public Dialect {
+ public:
+  OpenAiDialect(const DialectContext& context, const OpenAiManners& manners);
+
+  Route Find(const HttpRequest& request) const override;
+  HttpReply Page(int form, const Load& load) const override;
+  bool MayPass(const HttpRequest& request, const std::string& key) const override;
+  HttpReply Error(const ApiError& error) const override;
+  const BodyRules& Rules(int form) const override;
+
+  std::string_view IdPrefix(int form) const override;
+  void Begin(Answer* answer) const override;
+  bool OpensEarly(const Answer& answer) const override;
+  void Opening(const Answer& answer, size_t choice, EventStream* events) const override;
+  void Tokens(const Answer& answer, const TokenSpan& span, EventStream* events) const override;
+  void Finish(const Answer& answer, size_t choice, EventStream* events) const override;
+  void Tail(const Answer& answer, EventStream* events) const override;
+  HttpReply Document(const Answer& answer) const override;
+
+  bool ErrorEvent(const Answer& answer, EventStream* events) const override;
+  std::string Probe(const Answer& answer, std::string_view text, std::string_view* name) const override;
+  std::string_view WrongSchema() const override { return R"({"choices":{"index":0}})"; }
+
+ private:
+  const char* Reason(const Answer& answer, size_t choice) const;
+  UsagePlace UsageOf(const Answer& answer) const;
+  int64_t Reasoning(const Answer& answer) const;
+  int64_t BeforeTool(const Answer& answer, size_t choice) const;
+  void AppendChoice(const Answer& answer, size_t choice, std::string* out) const;
+  void AppendUnfinished(const Answer& answer, std::string* out) const;
+  void AppendFinished(const Answer& answer, size_t choice, std::string* out) const;
+  void AppendTokenIds(const Answer& answer, size_t choice, int64_t first, int64_t count,
+                      std::string* out) const;
+  void AppendDelta(const Answer& answer, const TokenSpan& span, std::string* out) const;
+  void AppendUsage(const Answer& answer, std::string* out) const;
+  void EndEvent(const Answer& answer, bool last, std::string* out) const;
+  void AppendMessage(const Answer& answer, size_t choice, std::string* out) const;
+  void AppendArguments(const Answer& answer, const TokenSpan& span, int64_t tool_at, std::string* out) const;
+
+  const RoleDelta role_;
+  const UnfinishedReason unfinished_chat_;
+  const UnfinishedReason unfinished_completion_;
+  const UsagePlace usage_;
+  const UsagePlace completion_usage_;
+  const bool tgi_;
+  const bool mii_;
+};
+
+}  // namespace llmbench::sim
