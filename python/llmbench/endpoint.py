@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from pydantic import SecretStr
 
-from llmbench import secrecy
+from llmbench import auth, secrecy
 from llmbench.backends import Backend, get
 from llmbench.backends.body import placeholders, substitute
 from llmbench.errors import ConfigError
@@ -47,7 +49,13 @@ class Endpoint:
     """None: no proxy, whatever the environment says."""
     unix_socket: str | None = None
     api_key_name: str | None = None
-    """Where the key came from, for messages: the name of an environment variable."""
+    """Where the key came from, for messages: the name of an environment variable or a file."""
+    auth_command: str | None = None
+    """A command that prints the key, such as `gcloud auth print-access-token`; it is run before each measurement."""
+    secret_headers: Mapping[str, SecretStr] = field(default_factory=dict)
+    """Headers whose values are blanked whatever their names."""
+    expires_at: float | None = None
+    """Unix time at which the key ends, where that is known."""
 
     def __post_init__(self) -> None:
         if isinstance(self.api_key, str):
@@ -171,19 +179,46 @@ class Endpoint:
     def secrets(self) -> tuple[str, ...]:
         """Every secret value this endpoint knows, to scrub them from what others say."""
         found = [_resolved(value) for name, value in self._headers().items() if secrecy.is_secret_name(name)]
-        found += [
-            value.split(" ", 1)[1] for value in found if value.lower().startswith(("bearer ", "basic "))
-        ]
         found += [_variable(name) for value in self._headers().values() for name in placeholders(value)]
         query = parse_qsl(self.request_path.partition("?")[2])
         found += [value for name, value in query if secrecy.is_secret_name(name)]
+        found += [value.get_secret_value() for value in self.secret_headers.values()]
         if self.api_key is not None:
             found.append(self.key() or "")
+        found += [
+            value.split(" ", 1)[1] for value in found if value.lower().startswith(("bearer ", "basic "))
+        ]
         found += _secret_values(self.extra_body)
         if self.proxy and (password := _split(self.proxy).password):
             found += [password, unquote(password)]
         # A secret of a few letters is none, and blanking it everywhere would garble what others say.
         return tuple(sorted({value for value in found if len(value) >= 4}, key=len, reverse=True))
+
+    def authorized(self, needed_s: float = 0.0) -> Endpoint:
+        """This endpoint with the key that its `auth_command` prints, one that lasts as long as needed where the
+        command can give such a one. Raises ConfigError when it prints none."""
+        if self.auth_command is None:
+            return self
+        found = auth.credential_from(self.auth_command, needed_s)
+        return replace(
+            self,
+            api_key=found.token or self.api_key,
+            api_key_name="--auth-command",
+            secret_headers={**self.secret_headers, **found.headers},
+            expires_at=found.expires_at,
+        )
+
+    def expiry_warning(self, planned_s: float | None) -> str | None:
+        """One line when the key ends before a run of `planned_s` seconds that starts now would."""
+        if self.expires_at is None or planned_s is None:
+            return None
+        left = self.expires_at - time.time()
+        if left >= planned_s:
+            return None
+        return (
+            f"the key of --auth-command ends in {max(0.0, left):.0f} s, before the run's planned end in "
+            f"{planned_s:.0f} s: requests after that will be refused"
+        )
 
     def key(self) -> str | None:
         """The key in clear."""
@@ -198,7 +233,9 @@ class Endpoint:
             "model": self.model,
             "deployment": self.deployment,
             "api_key": secrecy.REDACTED if self.api_key is not None else None,
-            "headers": secrecy.redact(dict(self.headers)),
+            "auth_command": shlex.split(self.auth_command)[:1] if self.auth_command else None,
+            "headers": secrecy.redact(dict(self.headers))
+            | dict.fromkeys(self.secret_headers, secrecy.REDACTED),
             "extra_body": secrecy.redact(dict(self.extra_body)),
             "ca_file": self.ca_file,
             "insecure": self.insecure,
@@ -227,6 +264,7 @@ class Endpoint:
 
     def _all_headers(self) -> list[tuple[str, str]]:
         headers = [(name, _resolved(value)) for name, value in self._headers().items()]
+        headers += [(name, value.get_secret_value()) for name, value in self.secret_headers.items()]
         if self.api_key is not None:
             header, scheme = self._key_header()
             if not any(name.lower() == header.lower() for name, _ in headers):

@@ -37,6 +37,7 @@ ANTHROPIC = Backend(
     values=_values,
     headers={"anthropic-version": "2023-06-01"},
     key_header="x-api-key",
+    key_env="ANTHROPIC_API_KEY",
     models_path="/v1/models",
     metrics_path="/metrics",
     description="Anthropic messages",

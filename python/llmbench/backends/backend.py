@@ -76,6 +76,8 @@ class Backend:
     """Besides HTTP's own; `${env:NAME}` takes a secret from the environment."""
     key_header: str = "Authorization"
     """Which header carries the key: "Bearer KEY" in Authorization, the bare key in any other."""
+    key_env: str | None = "OPENAI_API_KEY"
+    """Which environment variable holds the key unless another is named."""
     deployment_header: str | None = None
     """Which header names the deployment, where there are several."""
     models_path: str | None = None

@@ -26,6 +26,7 @@ OLLAMA = Backend(
         "keep_alive": "10m",
         "options": _OPTIONS,
     },
+    key_env=None,
     models_path="/api/tags",
     models_at="/models/-/name",
     default_port=11434,

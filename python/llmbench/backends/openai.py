@@ -149,6 +149,7 @@ VLLM_GENERATE = Backend(
 AZURE_MAAS = replace(
     OPENAI,
     name="azure-maas",
+    key_env=None,
     models_path=None,
     context_at=None,
     metrics_path=None,

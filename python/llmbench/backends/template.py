@@ -34,6 +34,7 @@ TEMPLATE = Backend(
     cached_tokens=True,
     forces_length="${ignore_eos} in the body",
     seeded=True,
+    key_env=None,
     quirks=("--template FILE.json describes the server.",),
 )
 

@@ -38,6 +38,7 @@ TRITON = Backend(
         "stream": "${stream}",
     },
     values=_values,
+    key_env=None,
     health_path="/v2/models/${model}/ready",
     metrics_path="/metrics",
     metrics_port=8002,

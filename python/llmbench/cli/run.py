@@ -91,6 +91,7 @@ def main(argv: list[str]) -> int:
             retries=args.retries,
             ignore_eos=args.ignore_eos,
             sampling=flags.sampling_from(args),
+            stream=not args.no_stream,
             seed=args.seed,
             label=args.label,
             metadata=dict(args.metadata),
@@ -233,11 +234,12 @@ def _missed(gates: list[str], result: Result) -> list[str]:
 
 def _dry_run(args: argparse.Namespace, endpoint: Endpoint, workload: Workload, load: Load) -> int:
     """Says what would be done, from the same objects that would do it."""
-    from llmbench import secrecy
-
     body = workload.bodies(
         endpoint.preset,
         model=endpoint.model or "the first model the server lists",
+        stream=not args.no_stream,
+        seed=args.seed,
+        deployment=endpoint.deployment,
         ignore_eos=args.ignore_eos,
         sampling=flags.sampling_from(args),
         extra_body=endpoint.extra_body,
@@ -249,7 +251,7 @@ def _dry_run(args: argparse.Namespace, endpoint: Endpoint, workload: Workload, l
         "workload": workload.to_dict(),
         "num_requests": _num_requests(args),
         "duration": args.duration,
-        "first_body": _shortened(secrecy.redact(json.loads(body))),
+        "first_body": _shown(endpoint, body),
     }
     if args.json:
         print(json.dumps(plan, ensure_ascii=False))
@@ -264,6 +266,14 @@ def _dry_run(args: argparse.Namespace, endpoint: Endpoint, workload: Workload, l
     )
     print(f"first body     {json.dumps(plan['first_body'], ensure_ascii=False)}")
     return 0
+
+
+def _shown(endpoint: Endpoint, body: bytes) -> Any:
+    from llmbench import secrecy
+
+    if endpoint.preset.encode is not None:
+        return f"{len(body)} bytes that are not JSON, {body[:64].hex(' ')}…"
+    return _shortened(secrecy.redact(json.loads(body)))
 
 
 def _shortened(value: Any, length: int = 200) -> Any:
