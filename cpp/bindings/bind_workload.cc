@@ -1,7 +1,9 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "bindings.h"
@@ -15,7 +17,8 @@ namespace {
 using Counts = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
 
 std::shared_ptr<Workload> MakeWorkload(const py::sequence& bodies, const Counts& prompt_tokens,
-                                       const Counts& asked_tokens) {
+                                       const Counts& asked_tokens,
+                                       const std::optional<py::sequence>& prompts) {
   const auto n = static_cast<py::ssize_t>(bodies.size());
   for (const auto& [name, counts] :
        {std::pair{"prompt_tokens", &prompt_tokens}, {"asked_tokens", &asked_tokens}}) {
@@ -24,10 +27,16 @@ std::shared_ptr<Workload> MakeWorkload(const py::sequence& bodies, const Counts&
                             std::to_string(n) + "); -1 where unknown");
     }
   }
+  if (prompts && static_cast<py::ssize_t>(prompts->size()) != n) {
+    throw py::value_error("prompts must hold one prompt per body (" + std::to_string(n) + ")");
+  }
   auto workload = std::make_shared<Workload>();
   for (py::ssize_t i = 0; i < n; ++i) {
-    workload->Add(bodies[static_cast<size_t>(i)].cast<std::string_view>(), prompt_tokens.at(i),
-                  asked_tokens.at(i));
+    const auto at = static_cast<size_t>(i);
+    const py::object body = bodies[at];
+    const py::object prompt = prompts ? py::object((*prompts)[at]) : py::none();
+    workload->Add(body.cast<std::string_view>(), prompt_tokens.at(i), asked_tokens.at(i),
+                  prompt.is_none() ? std::string_view() : prompt.cast<std::string_view>());
   }
   return workload;
 }
@@ -36,7 +45,8 @@ std::shared_ptr<Workload> MakeWorkload(const py::sequence& bodies, const Counts&
 
 void BindWorkload(py::module_& m) {
   py::class_<Workload, std::shared_ptr<Workload>>(m, "Workload", "Ready-made request bodies, copied once.")
-      .def(py::init(&MakeWorkload), py::arg("bodies"), py::arg("prompt_tokens"), py::arg("asked_tokens"))
+      .def(py::init(&MakeWorkload), py::arg("bodies"), py::arg("prompt_tokens"), py::arg("asked_tokens"),
+           py::arg("prompts") = py::none())
       .def("__len__", &Workload::size);
 }
 

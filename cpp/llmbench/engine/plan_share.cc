@@ -76,7 +76,9 @@ PlannedRequest PlanShare::TakeDue() {
   if (closed_) {
     const auto [scheduled_ns, id] = slot_starts_.front();
     slot_starts_.pop_front();
-    return CountClosed(Make(id, scheduled_ns, scheduled_ns));
+    PlannedRequest request = CountClosed(Make(id, scheduled_ns, scheduled_ns));
+    request.slot = static_cast<int32_t>(id);  // a slot's number is that of its first request
+    return request;
   }
   const PlannedRequest request = Make(planned_id_, planned_ns_, planned_ns_);
   PlanNextArrival();

@@ -40,7 +40,7 @@ class PlanShare {
   PlannedRequest TakeDue();
 
   // Closed loop: whether a slot that became free has another request of this worker, and that request.
-  // now_ns: when it starts, which decides whether it still belongs to the warm-up.
+  // now_ns: when it starts, which decides whether it still belongs to the warm-up. The caller knows the slot.
   bool HasNext() const { return closed_ && quota_ > 0; }
   PlannedRequest TakeNext(int64_t scheduled_ns, int64_t now_ns);
 

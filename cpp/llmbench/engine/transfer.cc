@@ -52,8 +52,7 @@ Outcome OutcomeOf(wire::WireError error, int status) {
   return Outcome::kProtocol;
 }
 
-void Transfer::Begin(const PlannedRequest& plan, bool streamed, bool save_text, int32_t prompt_tokens,
-                     int32_t asked_tokens) {
+void Transfer::Begin(const PlannedRequest& plan, const Workload::Item& item, bool streamed, bool save_text) {
   plan_ = plan;
   record_ = RequestRecord{};
   record_.id = plan.id;
@@ -63,8 +62,8 @@ void Transfer::Begin(const PlannedRequest& plan, bool streamed, bool save_text, 
   record_.workload = plan.workload;
   record_.endpoint = plan.endpoint;
   record_.attempts = plan.attempts;
-  record_.prompt_tokens = prompt_tokens;
-  record_.asked_tokens = asked_tokens;
+  record_.prompt_tokens = item.prompt_tokens;
+  record_.asked_tokens = item.asked_tokens;
   if (plan.slot_waited) record_.flags |= kSlotWaited;
   error_.clear();
   text_.clear();

@@ -13,6 +13,7 @@
 #include "llmbench/record/recorder.h"
 #include "llmbench/record/request_record.h"
 #include "llmbench/wire/response_reader.h"
+#include "llmbench/workload/workload.h"
 
 namespace llmbench {
 
@@ -30,8 +31,7 @@ class Transfer : public wire::EventSink {
   explicit Transfer(std::unique_ptr<wire::ResponseReader> reader) : reader_(std::move(reader)) {}
 
   // A new request on this connection. The row starts here; times stay absolute until TakeRecord.
-  void Begin(const PlannedRequest& plan, bool streamed, bool save_text, int32_t prompt_tokens,
-             int32_t asked_tokens);
+  void Begin(const PlannedRequest& plan, const Workload::Item& item, bool streamed, bool save_text);
 
   // Takes what a read brought. Afterwards over() tells whether the answer is whole or has failed.
   void OnBytes(const char* data, size_t size, const ReadStamp& stamp, Recorder& recorder);

@@ -9,7 +9,7 @@ void Transport::BeginTry(Transfer& transfer, PlannedRequest& request, int32_t co
   const RunConfig& config = context_->plan->config;
   const Workload::Item item = (*config.workload)[static_cast<size_t>(request.workload)];
   ++request.attempts;
-  transfer.Begin(request, config.streamed, config.save_text, item.prompt_tokens, item.asked_tokens);
+  transfer.Begin(request, item, config.streamed, config.save_text);
   RequestRecord& record = transfer.record();
   record.worker = context_->index;
   record.connection = connection;

@@ -5,14 +5,18 @@
 
 namespace llmbench {
 
-void Workload::Add(std::string_view body, int32_t prompt_tokens, int32_t asked_tokens) {
-  items_.push_back({bytes_.size(), static_cast<uint32_t>(body.size()), prompt_tokens, asked_tokens});
-  bytes_.append(body);
+void Workload::Add(std::string_view body, int32_t prompt_tokens, int32_t asked_tokens,
+                   std::string_view prompt) {
+  items_.push_back({bytes_.size(), static_cast<uint32_t>(body.size()), static_cast<uint32_t>(prompt.size()),
+                    prompt_tokens, asked_tokens});
+  bytes_.append(body).append(prompt);
 }
 
 Workload::Item Workload::operator[](size_t i) const {
   const Entry& entry = items_[i];
-  return {std::string_view(bytes_).substr(entry.offset, entry.size), entry.prompt_tokens, entry.asked_tokens};
+  const std::string_view bytes(bytes_);
+  return {bytes.substr(entry.offset, entry.size), entry.prompt_tokens, entry.asked_tokens,
+          bytes.substr(entry.offset + entry.size, entry.prompt_size)};
 }
 
 DrawSequence::DrawSequence(size_t size, DrawOrder order, uint64_t seed)

@@ -13,19 +13,20 @@ namespace llmbench {
 class Workload {
  public:
   struct Item {
-    std::string_view body;  // the request's body, byte for byte; lives as long as the workload
-    int32_t prompt_tokens;  // -1 when unknown
-    int32_t asked_tokens;   // -1 when unknown
+    std::string_view body;    // the request's body, byte for byte; lives as long as the workload
+    int32_t prompt_tokens;    // -1 when unknown
+    int32_t asked_tokens;     // -1 when unknown
+    std::string_view prompt;  // as the server sees it, for formats that repeat it; empty when not kept
   };
 
-  void Add(std::string_view body, int32_t prompt_tokens, int32_t asked_tokens);
+  void Add(std::string_view body, int32_t prompt_tokens, int32_t asked_tokens, std::string_view prompt = {});
   size_t size() const { return items_.size(); }
   Item operator[](size_t i) const;
 
  private:
   struct Entry {
-    uint64_t offset;
-    uint32_t size;
+    uint64_t offset;  // of the body; the prompt lies behind it
+    uint32_t size, prompt_size;
     int32_t prompt_tokens, asked_tokens;
   };
   std::string bytes_;

@@ -87,6 +87,29 @@ TEST(PlanShare, NumbersAreContiguousFromZero) {
   }
 }
 
+TEST(PlanShare, SlotsHaveTheNumbersOfTheirFirstRequests) {
+  for (const int workers : {1, 3}) {
+    RunConfig config = Config(Arrival::kClosed, workers, 50);
+    const DrawSequence draw(7, DrawOrder::kInOrder, 0);
+    std::set<int32_t> slots;
+    for (int worker = 0; worker < workers; ++worker) {
+      PlanShare share(config, draw, worker);
+      share.BeginLoad(kStart);
+      while (share.next_due_ns() != kNever) {
+        const PlannedRequest request = share.TakeDue();
+        EXPECT_EQ(request.slot, request.id);
+        slots.insert(request.slot);
+      }
+    }
+    EXPECT_EQ(slots, (std::set<int32_t>{0, 1, 2, 3}));
+  }
+  RunConfig open = Config(Arrival::kBurst, 1, 5);
+  const DrawSequence draw(7, DrawOrder::kInOrder, 0);
+  PlanShare share(open, draw, 0);
+  share.BeginLoad(kStart);
+  EXPECT_EQ(share.TakeDue().slot, -1);
+}
+
 TEST(PlanShare, DurationEndsAnOpenLoop) {
   RunConfig config = Config(Arrival::kConstant, 3, 0);
   config.duration_ns = kNsPerSecond;

@@ -35,7 +35,9 @@ class TransferTest : public ::testing::Test {
     plan.scheduled_ns = 900;
     plan.slot_ns = 900;
     plan.attempts = 1;
-    transfer_.Begin(plan, /*streamed=*/true, /*save_text=*/true, /*prompt_tokens=*/5, /*asked_tokens=*/9);
+    transfer_.Begin(plan, {.body = {}, .prompt_tokens = 5, .asked_tokens = 9, .prompt = {}},
+                    /*streamed=*/true,
+                    /*save_text=*/true);
     transfer_.record().sent_ns = 1000;
   }
 
@@ -176,7 +178,7 @@ TEST_F(TransferTest, TheNextRequestStartsClean) {
   PlannedRequest plan;
   plan.id = 8;
   plan.attempts = 1;
-  transfer_.Begin(plan, true, false, -1, 9);
+  transfer_.Begin(plan, {.body = {}, .prompt_tokens = -1, .asked_tokens = 9, .prompt = {}}, true, false);
   transfer_.record().sent_ns = 5000;
   EXPECT_FALSE(transfer_.over());
   EXPECT_FALSE(transfer_.has_output());

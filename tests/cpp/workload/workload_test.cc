@@ -8,6 +8,17 @@
 namespace llmbench {
 namespace {
 
+TEST(Workload, KeepsPromptsWhereGiven) {
+  Workload workload;
+  workload.Add("{1}", 3, 4);
+  workload.Add("{2}", 5, 6, "Hello, you");
+  workload.Add("{3}", 7, 8, "");
+  EXPECT_EQ(workload[0].prompt, "");
+  EXPECT_EQ(workload[1].prompt, "Hello, you");
+  EXPECT_EQ(workload[2].prompt, "");
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(workload[i].body, "{" + std::to_string(i + 1) + "}");
+}
+
 TEST(Workload, KeepsBodiesAndCounts) {
   Workload workload;
   workload.Add("{\"a\":1}", 10, 20);
