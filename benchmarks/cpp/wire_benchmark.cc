@@ -28,8 +28,12 @@ constexpr std::string_view kHeader =
     "HTTP/1.1 200 OK\r\ndate: Sun, 23 Nov 2025 17:00:00 GMT\r\nserver: uvicorn\r\n"
     "content-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n";
 
-std::string_view EventOf(WireFormat format) {
-  return format == WireFormat::kOpenAiChat ? kChatEvent : kCompletionsEvent;
+std::string_view EventOf(const WireFormat& format) {
+  return format.name() == "openai-chat" ? kChatEvent : kCompletionsEvent;
+}
+
+WireFormat FormatOf(int64_t argument) {
+  return argument != 0 ? WireFormat::OpenAiChat() : WireFormat::OpenAiCompletions();
 }
 
 std::string SseEventText(std::string_view payload) { return "data: " + std::string(payload) + "\n\n"; }
@@ -94,7 +98,7 @@ void BM_BareSimdjsonWhole(benchmark::State& state) {
 BENCHMARK(BM_BareSimdjsonWhole);
 
 void BM_Decode(benchmark::State& state) {
-  const auto format = static_cast<WireFormat>(state.range(0));
+  const WireFormat format = FormatOf(state.range(0));
   const std::string_view payload = EventOf(format);
   const std::string json = Padded(std::string(payload));
   const auto decoder = MakeStreamDecoder(format, MakeJsonScratch());
@@ -136,7 +140,7 @@ BENCHMARK(BM_Http);
 
 // The whole stage: `reads` events per read.
 void BM_Reader(benchmark::State& state) {
-  const auto format = static_cast<WireFormat>(state.range(0));
+  const WireFormat format = FormatOf(state.range(0));
   const auto events = static_cast<int>(state.range(1));
   const std::string chunks = Chunks(EventOf(format), events);
   const std::string bytes = Padded(chunks);
@@ -162,7 +166,7 @@ void BM_OneTokenAnswer(benchmark::State& state) {
   std::snprintf(size, sizeof size, "%zx\r\n", body.size());
   const std::string answer = std::string(kHeader) + size + body + "\r\n0\r\n\r\n";
   const std::string bytes = Padded(answer);
-  const auto reader = MakeResponseReader(WireFormat::kOpenAiChat, MakeJsonScratch());
+  const auto reader = MakeResponseReader(WireFormat::OpenAiChat(), MakeJsonScratch());
   CountingSink sink;
   for (auto _ : state) {
     reader->Start(true, nullptr);

@@ -12,6 +12,7 @@ void BindRecord(pybind11::module_& m);
 void BindAggregate(pybind11::module_& m);
 void BindEngine(pybind11::module_& m);
 void BindSim(pybind11::module_& m);
+void BindWire(pybind11::module_& m);
 
 // Raises CoreError(message) with .code set: config (InvalidArgument), unreachable (Unavailable), limit
 // (ResourceExhausted), results (anything of the file system: FailedPrecondition, DataLoss, PermissionDenied),

@@ -43,6 +43,7 @@ PYBIND11_MODULE(_core, m) {
   core_error = PyErr_NewException("llmbench._core.CoreError", PyExc_RuntimeError, nullptr);
   m.add_object("CoreError", py::reinterpret_borrow<py::object>(core_error));
   BindWorkload(m);
+  BindWire(m);
   BindRecord(m);
   BindAggregate(m);
   BindEngine(m);

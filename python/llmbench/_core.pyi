@@ -39,7 +39,8 @@ class RunConfig:
     ca_file: str
     insecure: bool
     # what
-    wire_format: str  # openai-completions or openai-chat
+    wire_format: str  # a name of wire_formats()
+    wire_rules: str  # a JSON object of rules that replace the format's; for `template` all of them; "": none
     streamed: bool
     workload: Workload
     order: str  # in-order, shuffled, with-replacement
@@ -141,19 +142,31 @@ def summarize(
     goodput_from_schedule: bool = False,
     ignore_eos: bool = False,
     window_ns: tuple[int, int] | None = None,
+    threads: int = 0,
 ) -> dict[str, Any]:
     """The fields of `RunSummary` (llmbench/aggregate/run_summary.h) as a dict; NaN becomes None. Its `intervals`
-    go by the keys of the flat JSON: {low, high, n_eff, supported, needs_requests, excursions, reason}."""
+    go by the keys of the flat JSON: {low, high, n_eff, supported, needs_requests, excursions, reason}. `threads` of
+    0: one per processor; the result is the same for any number."""
 
-def summarize_file(
-    path: str,
-    percents: Sequence[float] = ...,
-    goodput: Mapping[str, float] = ...,
-    goodput_from_schedule: bool = False,
-    ignore_eos: bool = False,
-    window_ns: tuple[int, int] | None = None,
-) -> tuple[dict[str, Any], RecordTable]:
-    """The same from a result file, without ever holding its events; and its rows, without events and texts."""
+class RunDigest:
+    """A run's rows, and of its events what summaries are made of: read once from a file, summarized as often as
+    wanted, without ever holding the events. Raises CoreError("results")."""
+
+    def __init__(self, path: str) -> None: ...
+    @property
+    def rows(self) -> RecordTable:
+        """The rows, without events and texts."""
+    def summarize(
+        self,
+        percents: Sequence[float] = ...,
+        goodput: Mapping[str, float] = ...,
+        goodput_from_schedule: bool = False,
+        ignore_eos: bool = False,
+        window_ns: tuple[int, int] | None = None,
+        threads: int = 0,
+    ) -> dict[str, Any]:
+        """As `summarize` of a table. Only a window that is not one of whole seconds from the first request on makes it
+        read the file again."""
 
 def percentiles(values: npt.ArrayLike, percents: Sequence[float]) -> npt.NDArray[np.float64]: ...
 

@@ -1,15 +1,20 @@
 // What every fuzz target needs: padded copies of the input, slices, and a check that stays in release builds.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "llmbench/wire/stream_decoder.h"
+#include "llmbench/wire/wire_format.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
@@ -57,6 +62,37 @@ void ForEachSlice(std::string_view bytes, Fn&& feed) {
     if (!feed(slice.view())) return;
     bytes.remove_prefix(slice.view().size());
   }
+}
+
+// Every named wire format, and one of rules of its own for each framing that it can have.
+inline const std::vector<WireFormat>& AllFormats() {
+  static const std::vector<WireFormat> formats = [] {
+    std::vector<WireFormat> all;
+    for (const std::string& name : WireFormat::Names()) {
+      if (name != "template") all.push_back(WireFormat::Named(name).value());
+    }
+    for (const char* rules :
+         {R"({"framing":"sse","text":"/a/-/b","finish_reason":"/f","output_tokens":"/n","text_mode":"auto"})",
+          R"({"framing":"nul","text":["/text/0","/text"],"text_mode":"cumulative","strip_prompt":true})",
+          R"({"framing":"json-documents","text":"/-/text","count_mode":"per_chunk","output_tokens":"/n"})"}) {
+      all.push_back(WireFormat::FromRules(rules).value());
+    }
+    return all;
+  }();
+  return formats;
+}
+
+// A first line that names a wire format gives the rest to that one alone: the seeds are written so, which
+// lets a fuzzer learn each format by itself. Anything else goes to all of them.
+inline void ForEachFormat(std::string_view input,
+                          const std::function<void(const WireFormat&, std::string_view)>& use) {
+  const size_t end = std::min(input.find('\n'), input.size());
+  for (const WireFormat& format : AllFormats()) {
+    if (end < input.size() && format.name() == input.substr(0, end) && format.name() != "template") {
+      return use(format, input.substr(end + 1));
+    }
+  }
+  for (const WireFormat& format : AllFormats()) use(format, input);
 }
 
 }  // namespace llmbench::wire

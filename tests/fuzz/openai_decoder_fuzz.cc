@@ -1,4 +1,4 @@
-// No payload breaks the decoders, and what they find does not depend on whether the text is wanted.
+// No payload breaks the OpenAI decoders, and what they find does not depend on whether the text is wanted.
 #include <string>
 
 #include "fuzz_input.h"
@@ -8,7 +8,7 @@ namespace {
 
 using namespace llmbench::wire;  // NOLINT: a fuzz target of this namespace
 
-void Decode(WireFormat format, std::string_view payload, const std::shared_ptr<JsonScratch>& scratch) {
+void Decode(const WireFormat& format, std::string_view payload, const std::shared_ptr<JsonScratch>& scratch) {
   const auto decoder = MakeStreamDecoder(format, scratch);
   std::string text;
   Answer with_text, without;
@@ -47,8 +47,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     rest.remove_prefix(std::min(line.size() + 1, rest.size()));
     if (line.starts_with("data:")) line.remove_prefix(5);
     const PaddedCopy copy(line);
-    Decode(WireFormat::kOpenAiChat, copy.view(), scratch);
-    Decode(WireFormat::kOpenAiCompletions, copy.view(), scratch);
+    Decode(WireFormat::OpenAiChat(), copy.view(), scratch);
+    Decode(WireFormat::OpenAiCompletions(), copy.view(), scratch);
   }
   return 0;
 }

@@ -16,7 +16,7 @@
 #include "llmbench/record/recorder.h"
 #include "llmbench/record/result_writer.h"
 #include "llmbench/schedule/arrivals.h"
-#include "llmbench/wire/stream_decoder.h"
+#include "llmbench/wire/wire_format.h"
 #include "llmbench/workload/workload.h"
 
 namespace llmbench {
@@ -38,7 +38,7 @@ struct Timeouts {
 struct RunConfig {
   std::vector<Endpoint> endpoints;
   Balancing balancing = Balancing::kRoundRobin;
-  wire::WireFormat wire_format = wire::WireFormat::kOpenAiCompletions;
+  wire::WireFormat wire_format = wire::WireFormat::OpenAiCompletions();
   bool streamed = true;
   std::shared_ptr<const Workload> workload;
   DrawOrder order = DrawOrder::kInOrder;

@@ -10,6 +10,7 @@
 #include "llmbench/wire/escape.h"
 #include "llmbench/wire/json_scratch.h"
 #include "llmbench/wire/json_string.h"
+#include "llmbench/wire/json_token.h"
 #include "llmbench/wire/server_error.h"
 
 namespace llmbench::wire {
@@ -27,40 +28,6 @@ bool Is(const char* key, const char (&name)[N]) {
 
 // First character of a value: its type.
 char Type(ondemand::value& value) { return value.raw_json_token()[0]; }
-
-// A string value with at least one character.
-bool IsText(std::string_view token) { return token[0] == '"' && token[1] != '"'; }
-
-// What is between the quotes of a string's token, escapes and all.
-std::string_view Inside(std::string_view token) { return token.substr(1, token.rfind('"') - 1); }
-
-const char* TypeName(char type) {
-  switch (type) {
-    case '{':
-      return "an object";
-    case '[':
-      return "an array";
-    case '"':
-      return "a string";
-    case 'n':
-      return "null";
-    case 't':
-    case 'f':
-      return "a boolean";
-    default:
-      return "a number";
-  }
-}
-
-std::string_view Trim(std::string_view s) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  if (s.empty() ||
-      (static_cast<unsigned char>(s.front()) > ' ' && static_cast<unsigned char>(s.back()) > ' ')) {
-    return s;
-  }
-  s.remove_prefix(std::min(s.find_first_not_of(kSpace), s.size()));
-  return s.substr(0, s.find_last_not_of(kSpace) + 1);
-}
 
 template <typename Fn>
 error_code ForEachMember(ondemand::object object, Fn&& fn) {
@@ -346,13 +313,13 @@ class OpenAiDecoder final : public StreamDecoder {
  public:
   explicit OpenAiDecoder(std::shared_ptr<JsonScratch> scratch) : scratch_(std::move(scratch)) {}
 
-  void Reset() override {
+  void Reset(std::string_view) override {
     counted_ = 0;
     continuous_ = true;
   }
 
   StreamEvent Decode(std::string_view payload, Answer& answer) override {
-    payload = Trim(payload);
+    payload = TrimSpace(payload);
     if (payload.empty()) return {};
     if (answer.done) {
       answer.done_order = true;
@@ -397,13 +364,13 @@ class OpenAiDecoder final : public StreamDecoder {
   }
 
   bool IsWhole(std::string_view payload) override {
-    payload = Trim(payload);
+    payload = TrimSpace(payload);
     simdjson::dom::element root;
     return payload == kDone || (!payload.empty() && scratch_->Parse(payload, root) == SUCCESS);
   }
 
   StreamEvent DecodeDocument(std::string_view body, Answer& answer) override {
-    body = Trim(body);
+    body = TrimSpace(body);
     Walk<kChat> walk(answer);
     if (!Run(body, walk, answer)) {
       if (answer.text != nullptr) answer.text->clear();
@@ -476,16 +443,6 @@ std::unique_ptr<StreamDecoder> MakeOpenAiCompletionsDecoder(std::shared_ptr<Json
 
 std::unique_ptr<StreamDecoder> MakeOpenAiChatDecoder(std::shared_ptr<JsonScratch> scratch) {
   return std::make_unique<OpenAiDecoder<true>>(std::move(scratch));
-}
-
-std::unique_ptr<StreamDecoder> MakeStreamDecoder(WireFormat format, std::shared_ptr<JsonScratch> scratch) {
-  switch (format) {
-    case WireFormat::kOpenAiCompletions:
-      return MakeOpenAiCompletionsDecoder(std::move(scratch));
-    case WireFormat::kOpenAiChat:
-      return MakeOpenAiChatDecoder(std::move(scratch));
-  }
-  return nullptr;
 }
 
 }  // namespace llmbench::wire

@@ -1,5 +1,5 @@
-// One HTTP/1.1 response from its bytes: status, body framing, stream framing, decoding. Knows nothing of
-// sockets or clocks.
+// One HTTP response from its bytes: status, body framing, stream framing, decoding. Knows nothing of sockets
+// or clocks.
 //
 // Any slicing of the same bytes gives the same events and the same answer; only which bytes the text of an
 // error quotes may depend on it.
@@ -11,30 +11,20 @@
 #include <string>
 #include <string_view>
 
+#include "llmbench/wire/body_reader.h"
 #include "llmbench/wire/stream_decoder.h"
+#include "llmbench/wire/wire_format.h"
 
 namespace llmbench::wire {
-
-// Receives the output-carrying events of one Feed, in order. A document that was not streamed has none: it
-// says when the answer was complete, not when its tokens were made.
-class EventSink {
- public:
-  virtual ~EventSink() = default;
-  virtual void OnOutput(const StreamEvent& event) = 0;
-};
-
-struct ReaderLimits {
-  size_t max_header_bytes = 256 * 1024;
-  size_t max_event_bytes = 16 * 1024 * 1024;
-};
 
 class ResponseReader {
  public:
   virtual ~ResponseReader() = default;
 
   // Gets ready for the answer to a new request on the same connection. `streamed`: whether a stream was asked
-  // for.
-  virtual void Start(bool streamed, std::string* text) = 0;
+  // for. `text`, if any, takes the answer's text; `prompt` is the prompt as the server saw it, for formats
+  // that repeat it. Both stay valid until the answer is over.
+  virtual void Start(bool streamed, std::string* text, std::string_view prompt = {}) = 0;
 
   // Asks for the memory Feed will touch, ahead of time: with many streams it is in no near cache.
   virtual void Prefetch() const = 0;
@@ -67,7 +57,8 @@ class ResponseReader {
   virtual int64_t retry_after_s() const = 0;
 };
 
-std::unique_ptr<ResponseReader> MakeResponseReader(WireFormat format, std::shared_ptr<JsonScratch> scratch,
+std::unique_ptr<ResponseReader> MakeResponseReader(const WireFormat& format,
+                                                   std::shared_ptr<JsonScratch> scratch,
                                                    ReaderLimits limits = {});
 
 }  // namespace llmbench::wire

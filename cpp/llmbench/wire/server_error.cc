@@ -24,7 +24,7 @@ std::string FromObject(dom::object object) {
   std::string text = Plain(object, "message");
   if (text.empty()) text = Plain(object, "msg");
   std::string notes;
-  for (const char* key : {"code", "type"}) {
+  for (const char* key : {"code", "status_code", "type"}) {
     if (const std::string value = Plain(object, key); !value.empty()) {
       notes += notes.empty() ? "" : ", ";
       notes += key;
@@ -82,10 +82,22 @@ std::string ServerErrorMessage(JsonScratch& scratch, std::string_view body) {
   }
   for (const char* key : {"error", "detail"}) {
     dom::element value;
-    if (object[key].get(value) == simdjson::SUCCESS && !value.is_null()) return FromValue(value);
+    if (object[key].get(value) != simdjson::SUCCESS || value.is_null()) continue;
+    const std::string type = value.is_string() ? Plain(object, "error_type") : std::string();
+    return type.empty() ? FromValue(value) : Plain(value) + " (type " + type + ")";
   }
   dom::element message;
   return object["message"].get(message) == simdjson::SUCCESS ? FromObject(object) : std::string();
+}
+
+std::string ServerErrorMessageAt(JsonScratch& scratch, std::string_view body, std::string_view pointer) {
+  dom::element root, value;
+  if (scratch.Parse(body, root) != simdjson::SUCCESS) return {};
+  if (pointer != "/error" && root.at_pointer(pointer).get(value) == simdjson::SUCCESS && !value.is_string()) {
+    return FromValue(value);
+  }
+  if (const std::string message = ServerErrorMessage(scratch, body); !message.empty()) return message;
+  return root.at_pointer(pointer).get(value) == simdjson::SUCCESS ? FromValue(value) : std::string();
 }
 
 }  // namespace llmbench::wire

@@ -9,8 +9,12 @@
 namespace llmbench::wire {
 
 // The message of an error document, with code and type where given: {"error": "…"}, {"error": {"message",
-// "code", "type"}}, the same keys without the outer object, or {"detail": "…" | [{"loc", "msg"}, …]}. "" when
+// "code", "type"}}, the same keys without the outer object, {"error": "…", "error_type": "…"}, or
+// {"detail": "…" | [{"loc", "msg"}, …]}. "" when
 // it is none of these or no JSON. `body` has kPadding readable bytes after it.
 std::string ServerErrorMessage(JsonScratch& scratch, std::string_view body);
+
+// The same of a document whose error is at a JSON pointer: a string, or an object like those above.
+std::string ServerErrorMessageAt(JsonScratch& scratch, std::string_view body, std::string_view pointer);
 
 }  // namespace llmbench::wire

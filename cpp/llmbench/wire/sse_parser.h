@@ -9,40 +9,25 @@
 #include <cstdint>
 #include <string_view>
 
+#include "llmbench/wire/framing.h"
 #include "llmbench/wire/padded_buffer.h"
-#include "llmbench/wire/stream_decoder.h"
 
 namespace llmbench::wire {
 
-struct SseEvent {
-  std::string_view payload;  // valid until the next call; kPadding bytes after it may be read
-  bool error = false;
-};
+using SseEvent = Frame;
 
-class SseParser {
+class SseParser final : public Framing {
  public:
-  enum class Step : uint8_t {
-    kNeedMore,  // the input is used up
-    kEvent,
-    kTooLarge,  // an event or a line exceeds the limit; the parser takes nothing more
-  };
+  using Step = FrameStep;
 
   explicit SseParser(size_t max_event_bytes) : max_event_bytes_(max_event_bytes) {}
 
-  // Gets ready for the next stream; keeps its memory.
-  void Reset();
-
-  // Takes bytes from the front of `input` until an event is complete. An event that lies whole in the input
-  // is handed out as a view into it; only what is split over several inputs is copied. kPadding bytes after
-  // the input may be read.
-  Step Next(std::string_view& input, SseEvent& event);
-
-  // The stream ended: kEvent hands out an event that lacks its empty line. The rules say to drop it; the
-  // caller knows better whether it is whole.
-  Step Finish(SseEvent& event);
-
-  // Bytes of a next event were read that do not complete it. A comment is not part of an event.
-  bool begun() const {
+  void Reset() override;
+  Step Next(std::string_view& input, SseEvent& event) override;
+  // The rules say to drop an event that lacks its empty line; the caller knows better whether it is whole.
+  Step Finish(SseEvent& event) override;
+  // A comment is not part of an event.
+  bool begun() const override {
     return !dispatched_ && (has_data_ || (line_begin_ < held_.size() && held_.view()[line_begin_] != ':'));
   }
 

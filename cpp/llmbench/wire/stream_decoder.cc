@@ -1,6 +1,11 @@
 #include "llmbench/wire/stream_decoder.h"
 
+#include <utility>
+
 #include "llmbench/wire/escape.h"
+#include "llmbench/wire/field_decoder.h"
+#include "llmbench/wire/openai_decoder.h"
+#include "llmbench/wire/wire_format.h"
 
 namespace llmbench::wire {
 
@@ -19,6 +24,19 @@ bool Answer::Fail(WireError e, std::string_view what) {
     error_text = OneLine(what);
   }
   return false;
+}
+
+std::unique_ptr<StreamDecoder> MakeStreamDecoder(const WireFormat& format,
+                                                 std::shared_ptr<JsonScratch> scratch) {
+  switch (format.decoding()) {
+    case WireFormat::Decoding::kOpenAiCompletions:
+      return MakeOpenAiCompletionsDecoder(std::move(scratch));
+    case WireFormat::Decoding::kOpenAiChat:
+      return MakeOpenAiChatDecoder(std::move(scratch));
+    case WireFormat::Decoding::kRules:
+      return MakeFieldDecoder(format, std::move(scratch));
+  }
+  return nullptr;
 }
 
 }  // namespace llmbench::wire

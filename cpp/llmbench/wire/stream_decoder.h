@@ -13,7 +13,7 @@ namespace llmbench::wire {
 // Bytes after every payload that a decoder may read (never use): simdjson loads whole registers.
 inline constexpr size_t kPadding = 64;
 
-enum class WireFormat : uint8_t { kOpenAiCompletions, kOpenAiChat };
+class WireFormat;
 
 enum class EventKind : uint8_t {
   kNone,  // no generated output: a role, a finish reason, usage, a keep-alive, the terminal event. With
@@ -78,7 +78,8 @@ struct Answer {
 class StreamDecoder {
  public:
   virtual ~StreamDecoder() = default;
-  virtual void Reset() = 0;
+  // Gets ready for the next answer. `prompt`: as the server saw it; valid as long as the answer lasts.
+  virtual void Reset(std::string_view prompt = {}) = 0;
   // One event's payload, with kPadding readable bytes after it. On failure answer.error says why.
   virtual StreamEvent Decode(std::string_view payload, Answer& answer) = 0;
   // An event that the framing marks as an error (SseEvent::error).
@@ -93,6 +94,7 @@ class StreamDecoder {
 // The parser's scratch memory (simdjson's), shared by all decoders of one thread.
 class JsonScratch;
 std::shared_ptr<JsonScratch> MakeJsonScratch();
-std::unique_ptr<StreamDecoder> MakeStreamDecoder(WireFormat format, std::shared_ptr<JsonScratch> scratch);
+std::unique_ptr<StreamDecoder> MakeStreamDecoder(const WireFormat& format,
+                                                 std::shared_ptr<JsonScratch> scratch);
 
 }  // namespace llmbench::wire

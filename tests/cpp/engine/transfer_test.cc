@@ -29,7 +29,7 @@ class CountingRecorder : public Recorder {
 class TransferTest : public ::testing::Test {
  protected:
   TransferTest()
-      : transfer_(wire::MakeResponseReader(wire::WireFormat::kOpenAiCompletions, wire::MakeJsonScratch())) {
+      : transfer_(wire::MakeResponseReader(wire::WireFormat::OpenAiCompletions(), wire::MakeJsonScratch())) {
     PlannedRequest plan;
     plan.id = 7;
     plan.scheduled_ns = 900;

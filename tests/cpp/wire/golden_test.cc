@@ -35,7 +35,8 @@ struct Observed {
 struct Golden {
   std::string name;
   std::string bytes;
-  WireFormat format = WireFormat::kOpenAiChat;
+  WireFormat format = WireFormat::OpenAiChat();
+  std::string prompt;
   bool streamed = true;
   End end = End::kOpen;
   Observed expected;
@@ -85,8 +86,16 @@ std::vector<Golden> LoadAll() {
       return std::string(value);
     };
     const std::string end = string(root, "close", "open");
-    golden.format = string(root, "format", "") == "openai-chat" ? WireFormat::kOpenAiChat
-                                                                : WireFormat::kOpenAiCompletions;
+    const std::string format = string(root, "format", "");
+    dom::element rules;
+    const auto named =
+        WireFormat::Named(format, root["rules"].get(rules) ? std::string() : simdjson::minify(rules));
+    if (!named.ok()) {
+      ADD_FAILURE() << golden.name << ": format " << format << ": " << named.status();
+      continue;
+    }
+    golden.format = *named;
+    golden.prompt = string(root, "prompt", "");
     golden.streamed = flag(root, "streamed", true);
     golden.end = end == "open" ? End::kOpen : end == "fin" ? End::kClosed : End::kReset;
 
@@ -130,7 +139,7 @@ class GoldenTest : public testing::TestWithParam<Golden> {
     const Golden& golden = GetParam();
     std::string text;
     Outcome outcome;
-    reader_->Start(golden.streamed, &text);
+    reader_->Start(golden.streamed, &text, golden.prompt);
     size_t from = 0;
     for (const size_t cut : cuts) {
       FeedBytes(*reader_, std::string_view(golden.bytes).substr(from, cut - from), outcome);
@@ -189,7 +198,7 @@ TEST_P(GoldenTest, AfterAnyOther) {
     for (const size_t size : {before.bytes.size(), before.bytes.size() / 2}) {
       std::string text;
       Outcome ignored;
-      reader_->Start(before.streamed, &text);
+      reader_->Start(before.streamed, &text, before.prompt);
       FeedBytes(*reader_, std::string_view(before.bytes).substr(0, size), ignored);
       Expect(Read({}), "after " + before.name);
     }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "feeding.h"
+#include "llmbench/wire/wire_format.h"
 
 namespace llmbench::wire {
 namespace {
@@ -15,7 +16,7 @@ namespace {
 // One decoder and the answer it fills.
 class Decoding {
  public:
-  explicit Decoding(WireFormat format) : decoder_(MakeStreamDecoder(format, MakeJsonScratch())) {
+  explicit Decoding(const WireFormat& format) : decoder_(MakeStreamDecoder(format, MakeJsonScratch())) {
     answer.Reset(&text);
   }
 
@@ -42,8 +43,8 @@ class Decoding {
   const std::unique_ptr<StreamDecoder> decoder_;
 };
 
-constexpr auto kChat = WireFormat::kOpenAiChat;
-constexpr auto kCompletions = WireFormat::kOpenAiCompletions;
+const WireFormat kChat = WireFormat::OpenAiChat();
+const WireFormat kCompletions = WireFormat::OpenAiCompletions();
 
 struct Row {
   const char* name;

@@ -35,7 +35,7 @@ const std::string kDone = Event("[DONE]");
 std::string Stream(const std::string& body) { return std::string(kStream) + Chunk(body) + std::string(kEnd); }
 
 std::unique_ptr<ResponseReader> Reader(ReaderLimits limits = {}) {
-  return MakeResponseReader(WireFormat::kOpenAiCompletions, MakeJsonScratch(), limits);
+  return MakeResponseReader(WireFormat::OpenAiCompletions(), MakeJsonScratch(), limits);
 }
 
 TEST(ResponseReaderTest, HowAnAnswerEnds) {
