@@ -45,7 +45,7 @@ TGI = Backend(
     metrics_path="/metrics",
     default_port=3000,
     description="Text Generation Inference",
-    reports="details.generated_tokens",
+    reports="generated_tokens",
     messages_preset="openai-chat",
     quirks=(
         "No way to ignore EOS: lengths vary with the model, so compare by tokens, not by requests.",
