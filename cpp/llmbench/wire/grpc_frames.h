@@ -21,7 +21,7 @@ class GrpcFrames final : public Framing {
   FrameStep Next(std::string_view& input, Frame& frame) override;
   // A message that lacks its end can only be handed out torn: its prefix, or the beginning of it.
   FrameStep Finish(Frame& frame) override;
-  bool begun() const override { return !dispatched_ && !held_.empty(); }
+  bool begun() const override { return state_ == State::kOpen && !dispatched_ && !held_.empty(); }
 
  private:
   enum class State : uint8_t { kOpen, kCompressed, kTooLarge };
