@@ -1,0 +1,1 @@
+"""llmbench beside other clients, on one server whose own times are known."""
