@@ -85,6 +85,16 @@ tsan: setup | build/ ## C++ tests under ThreadSanitizer
 	@cmake --build --preset tsan -j $(JOBS)
 	ctest --preset tsan -j $(JOBS)
 
+FUZZ_SECONDS ?= 600
+.PHONY: fuzz
+fuzz: setup | build/ ## every parser given made-up bytes for FUZZ_SECONDS (600), one after another; wants Clang
+	@compiler=$$(tools/find-clang); \
+	[ "$$(cat build/fuzz.compiler 2>/dev/null)" = "$$compiler" ] || rm -f build/fuzz/build.ninja; \
+	echo "$$compiler" >build/fuzz.compiler
+	$(call configure,fuzz,-DCMAKE_CXX_COMPILER=$$(cat build/fuzz.compiler))
+	@cmake --build --preset fuzz -j $(JOBS)
+	python tests/fuzz/run.py build/fuzz --seconds $(FUZZ_SECONDS)
+
 .PHONY: bench
 bench: setup | build/ ## the programs behind every sentence about speed and precision, a few minutes; wants an idle machine
 	$(call configure,release,$(module))

@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -82,17 +81,28 @@ inline const std::vector<WireFormat>& AllFormats() {
   return formats;
 }
 
+// What `make(format, scratch)` gives for each of AllFormats(), in their order.
+template <typename Made, typename Make>
+std::vector<std::unique_ptr<Made>> OfAllFormats(Make&& make) {
+  const auto scratch = MakeJsonScratch();
+  std::vector<std::unique_ptr<Made>> all;
+  for (const WireFormat& format : AllFormats()) all.push_back(make(format, scratch));
+  return all;
+}
+
 // A first line that names a wire format gives the rest to that one alone: the seeds are written so, which
-// lets a fuzzer learn each format by itself. Anything else goes to all of them.
-inline void ForEachFormat(std::string_view input,
-                          const std::function<void(const WireFormat&, std::string_view)>& use) {
+// lets a fuzzer learn each format by itself. Anything else goes to all of them. Calls use(place in
+// AllFormats(), bytes).
+template <typename Fn>
+void ForEachFormat(std::string_view input, Fn&& use) {
+  const std::vector<WireFormat>& formats = AllFormats();
   const size_t end = std::min(input.find('\n'), input.size());
-  for (const WireFormat& format : AllFormats()) {
-    if (end < input.size() && format.name() == input.substr(0, end) && format.name() != "template") {
-      return use(format, input.substr(end + 1));
+  for (size_t i = 0; i < formats.size(); ++i) {
+    if (end < input.size() && formats[i].name() == input.substr(0, end) && formats[i].name() != "template") {
+      return use(i, input.substr(end + 1));
     }
   }
-  for (const WireFormat& format : AllFormats()) use(format, input);
+  for (size_t i = 0; i < formats.size(); ++i) use(i, input);
 }
 
 }  // namespace llmbench::wire

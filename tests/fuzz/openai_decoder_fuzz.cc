@@ -8,8 +8,8 @@ namespace {
 
 using namespace llmbench::wire;  // NOLINT: a fuzz target of this namespace
 
-void Decode(const WireFormat& format, std::string_view payload, const std::shared_ptr<JsonScratch>& scratch) {
-  const auto decoder = MakeStreamDecoder(format, scratch);
+void Decode(StreamDecoder* decoder, std::string_view payload) {
+  decoder->Reset();
   std::string text;
   Answer with_text, without;
   with_text.Reset(&text);
@@ -40,6 +40,8 @@ void Decode(const WireFormat& format, std::string_view payload, const std::share
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const auto scratch = MakeJsonScratch();
+  static const auto chat = MakeStreamDecoder(WireFormat::OpenAiChat(), scratch);
+  static const auto completions = MakeStreamDecoder(WireFormat::OpenAiCompletions(), scratch);
   std::string_view rest(reinterpret_cast<const char*>(data), size);
   // The seeds are whole responses: each line is a payload, less the name of its field.
   while (!rest.empty()) {
@@ -47,8 +49,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     rest.remove_prefix(std::min(line.size() + 1, rest.size()));
     if (line.starts_with("data:")) line.remove_prefix(5);
     const PaddedCopy copy(line);
-    Decode(WireFormat::OpenAiChat(), copy.view(), scratch);
-    Decode(WireFormat::OpenAiCompletions(), copy.view(), scratch);
+    Decode(chat.get(), copy.view());
+    Decode(completions.get(), copy.view());
   }
   return 0;
 }

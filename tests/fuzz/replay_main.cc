@@ -91,6 +91,18 @@ void Mutate(std::string& bytes, const std::vector<std::string>& all, std::mt1993
   }
 }
 
+// The streams of a folder, or where there are none, all that it has.
+void AddSeeds(const std::filesystem::path& folder, std::vector<std::filesystem::path>& paths) {
+  std::vector<std::filesystem::path> all, streams;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    all.push_back(entry.path());
+    const auto extension = entry.path().extension();
+    if (extension == ".http" || extension == ".grpc") streams.push_back(entry.path());
+  }
+  const auto& seeds = streams.empty() ? all : streams;
+  paths.insert(paths.end(), seeds.begin(), seeds.end());
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -106,7 +118,7 @@ int main(int argc, char** argv) {
     };
     if (number("--mutations=", mutations) || number("--seed=", seed)) continue;
     if (std::filesystem::is_directory(argument)) {
-      for (const auto& entry : std::filesystem::directory_iterator(argument)) paths.push_back(entry.path());
+      AddSeeds(argument, paths);
     } else {
       paths.emplace_back(argument);
     }

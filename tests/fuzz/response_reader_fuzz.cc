@@ -21,9 +21,7 @@ struct Events : EventSink {
   std::vector<uint32_t> tokens;
 };
 
-void Compare(const WireFormat& format, std::string_view bytes, const std::shared_ptr<JsonScratch>& scratch) {
-  const auto reader =
-      MakeResponseReader(format, scratch, {.max_header_bytes = 1000, .max_event_bytes = 1 << 16});
+void Compare(ResponseReader* reader, std::string_view bytes) {
   Events whole_events, sliced_events;
   std::string whole_text, sliced_text;
 
@@ -61,8 +59,10 @@ void Compare(const WireFormat& format, std::string_view bytes, const std::shared
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const auto scratch = MakeJsonScratch();
+  static const auto readers = OfAllFormats<ResponseReader>([](const WireFormat& format, auto scratch) {
+    return MakeResponseReader(format, scratch, {.max_header_bytes = 1000, .max_event_bytes = 1 << 16});
+  });
   ForEachFormat({reinterpret_cast<const char*>(data), size},
-                [](const WireFormat& format, std::string_view bytes) { Compare(format, bytes, scratch); });
+                [](size_t format, std::string_view bytes) { Compare(readers[format].get(), bytes); });
   return 0;
 }
