@@ -5,6 +5,7 @@ LlmbenchError
 │   ├── MissingExtraError    2   an optional package is needed and not installed
 │   └── ClientLimitError     2   this machine's limits are below the plan
 ├── ServerUnreachableError   1   no server answered at the address
+│   └── ServerStartError     1   a server that llmbench started ended, or did not become ready in time
 ├── NoRequestSucceededError  1   requests were sent and none came back well
 ├── ResultsError            74   results cannot be written or read
 └── EngineError              1   the engine itself failed
@@ -37,6 +38,10 @@ class ClientLimitError(ConfigError):
 
 class ServerUnreachableError(LlmbenchError):
     exit_code = 1
+
+
+class ServerStartError(ServerUnreachableError):
+    pass
 
 
 class NoRequestSucceededError(LlmbenchError):

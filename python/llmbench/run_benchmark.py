@@ -20,6 +20,8 @@ from llmbench.errors import ConfigError, ServerUnreachableError
 
 if TYPE_CHECKING:
     from llmbench.endpoint import Endpoint
+    from llmbench.launchers import LaunchOptions
+    from llmbench.servers import ServerRecord
     from llmbench.sweep_display import SweepDisplay
     from llmbench.sweep_plan import SweepSpec
 
@@ -91,7 +93,8 @@ def _add_own_target(made: flags.Parser) -> None:
     group.add_argument(
         "--backend",
         metavar="NAME",
-        help="openai, openai-chat, vllm, vllm-chat, or sim, which is started (default sim)",
+        help="a preset of `llmbench backends` (default sim, the simulated server); one with a server that llmbench can "
+        "start is started unless an address is given",
     )
     group.add_argument(
         "--model",
@@ -123,6 +126,38 @@ def _add_server(made: flags.Parser) -> None:
         "--client_only",
         action="store_true",
         help="use the running server; its settings only label the results",
+    )
+    group.add_argument(
+        "--server",
+        metavar="KIND",
+        help="what to start, where that is not the backend's own: vllm, fastgen, sglang, tgi, triton, llamacpp, "
+        "transformers or sim",
+    )
+    group.add_argument(
+        "--server_command",
+        metavar="'CMD'",
+        help="start this instead; {model} {model_path} {port} {host} {tp} {replicas} {replica} {batch} are filled in",
+    )
+    group.add_argument("--server_binary", metavar="FILE", help="the server's program (default: on PATH)")
+    group.add_argument(
+        "--server_python", metavar="FILE", help="the interpreter that has the server (default: this one)"
+    )
+    group.add_argument(
+        "--server_env",
+        nargs="+",
+        action="extend",
+        type=_variable,
+        default=[],
+        metavar="K=V",
+        help="environment of the started server",
+    )
+    group.add_argument(
+        "--model_path",
+        metavar="PATH",
+        help="what the server loads, where that is not --model: a directory, a GGUF file, a Triton model repository",
+    )
+    group.add_argument(
+        "--server_ready_path", metavar="PATH", help="asked until it answers 200 (default: the server's own)"
     )
     group.add_argument(
         "--server_args",
@@ -233,6 +268,13 @@ def _words(text: str) -> list[str]:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of arguments: {error}") from None
 
 
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=VALUE")
+    return name, value
+
+
 def _sweeping(group: Any, flag: str, text: str) -> None:
     group.add_argument(flag, nargs="+", type=flags.count, metavar="N", help=text)
 
@@ -268,15 +310,12 @@ def _notes(args: argparse.Namespace, display: SweepDisplay) -> None:
 def _sweep(args: argparse.Namespace, display: SweepDisplay) -> int:
     from llmbench.sweeping import execute, measure_with, served_model
 
-    server_args = args.server_args
     settings = _settings(args)
-    endpoint = _endpoint(args, settings)
+    options = _launch_options(args)
+    endpoint = _endpoint(args, settings, options)
+    settings["client_only"] = endpoint is not None
     if endpoint is not None:
-        settings["client_only"] = True
-        if server_args:
-            raise ConfigError(
-                "--server_args are for a server that llmbench starts, and this one runs already"
-            )
+        _check_nothing_to_start(args)
     served = served_model(endpoint) if endpoint is not None and settings.get("model") is None else None
     spec = _spec(settings, served)
     if args.dry_run:
@@ -286,11 +325,11 @@ def _sweep(args: argparse.Namespace, display: SweepDisplay) -> int:
         spec,
         endpoint,
         measure=measure_with(
-            {name: getattr(args, name) for name in _RUN_OPTIONS} | {"goodput": dict(args.goodput) or None},
-            server_args,
+            {name: getattr(args, name) for name in _RUN_OPTIONS} | {"goodput": dict(args.goodput) or None}
         ),
         display=display,
-        server_args=server_args,
+        launch_options=options,
+        started_endpoint=_started_endpoint(args) if endpoint is None else None,
         server_timeout_s=args.server_timeout,
         max_error_rate=args.max_error_rate,
     )
@@ -312,12 +351,57 @@ def _spec(settings: dict[str, Any], served: str | None = None) -> SweepSpec:
     return SweepSpec.of(served_model=served, **settings)
 
 
-def _endpoint(args: argparse.Namespace, settings: dict[str, Any]) -> Endpoint | None:
+_STARTING = (
+    "server",
+    "server_command",
+    "server_binary",
+    "server_python",
+    "server_env",
+    "model_path",
+    "server_args",
+)
+"""The flags that make no sense for a server that runs already."""
+
+
+def _launch_options(args: argparse.Namespace) -> LaunchOptions:
+    from llmbench.launchers import LaunchOptions
+    from llmbench.sweep_plan import SweepSpec
+
+    path = args.server_ready_path
+    if path is not None and not path.startswith("/"):
+        raise ConfigError(f"--server_ready_path {path!r} must start with /")
+    return LaunchOptions(
+        kind=args.server,
+        binary=args.server_binary,
+        python=args.server_python,
+        command=args.server_command,
+        args=tuple(args.server_args),
+        env=dict(args.server_env),
+        model_path=args.model_path,
+        ready_path=path,
+        deployment=args.deployment_name or SweepSpec.deployment_name,
+    )
+
+
+def _check_nothing_to_start(args: argparse.Namespace) -> None:
+    given = next((name for name in _STARTING if getattr(args, name)), None)
+    if given is not None:
+        verb = "are" if given.endswith("args") else "is"
+        raise ConfigError(f"--{given} {verb} for a server that llmbench starts, and this one runs already")
+
+
+def _started_endpoint(args: argparse.Namespace) -> Endpoint:
+    """Headers, key and path for a server that is yet to be started."""
+    args.host, args.port = "127.0.0.1", 8000
+    return flags.endpoint_from(args)
+
+
+def _endpoint(args: argparse.Namespace, settings: dict[str, Any], options: LaunchOptions) -> Endpoint | None:
     """The running server that the flags name, or None when one is to be started. Fills in its settings where known."""
-    from llmbench.sweep_plan import STARTED_BACKENDS
+    from llmbench import launchers
 
     has_address = any((args.base_url, args.host, args.port, args.unix_socket))
-    if args.backend in STARTED_BACKENDS and not has_address:
+    if not has_address and launchers.kind_of(args.backend, options) is not None:
         if not args.client_only:
             return None
         args.base_url = _running_server(settings)
@@ -365,35 +449,34 @@ def _serve(args: argparse.Namespace, display: SweepDisplay) -> int:
     from llmbench.sweeping import check_writable, signals_as_interrupts
 
     settings = _settings(args)
-    launchers.check_startable(args.backend)
-    spec = _spec(settings)
+    spec = _spec(settings | {"client_only": False})
     found = servers.running(spec.deployment_name)
     if args.action == "start" and found:
         raise ConfigError(
-            f"a server of the deployment {spec.deployment_name} is running at {found[-1].url} already: "
+            f"a server of the deployment {spec.deployment_name} is running at {found[0].url} already: "
             "`stop` or `restart` it, or choose another --deployment_name"
         )
-    if args.action != "start":
-        for record in found:
-            record.end()
-            display.note(f"stopped {record.name} at {record.url}")
-        if not found:
-            display.note(f"no server of the deployment {spec.deployment_name} is running")
-        if args.action == "stop":
-            return 0
+    if args.action == "stop":
+        _stop(found, spec, display)
+        return 0
     planned = plan(spec)
     if len(planned) != 1:
         raise ConfigError(
             f"`{args.action}` starts one server, and these settings make {len(planned)}: give one value each of "
             "--tp_size, --max_ragged_batch_size and --num_replicas"
         )
-    check_writable(spec.result_dir)
     server_settings = planned[0].settings
+    launch = launchers.prepare(spec.backend, _launch_options(args))
+    launch.check(server_settings)
+    if args.action == "restart":
+        _stop(found, spec, display)
+    check_writable(spec.result_dir)
     display.note(f"starting {spec.model} on {spec.backend}: {server_settings.describe()}")
     with signals_as_interrupts():
-        server = servers.Server.start(
-            launchers.command_of(spec.backend, server_settings, args.server_args, detached=True),
-            spec.result_dir / f"server-{server_settings.file_stem()}.log",
+        server = servers.Deployment.start(
+            launch.plan(server_settings).commands,
+            spec.result_dir,
+            f"server-{server_settings.file_stem()}",
             deployment=spec.deployment_name,
             settings=server_settings.to_dict(),
             detached=True,
@@ -404,10 +487,21 @@ def _serve(args: argparse.Namespace, display: SweepDisplay) -> int:
             server.stop()
             raise
     server.detach()
-    display.note(
-        f"{spec.deployment_name} is ready at {server.url}, process group {server.pid}; log {server.log_path}"
-    )
+    for each in server.servers:
+        display.note(
+            f"{spec.deployment_name} is ready at {each.url}, process group {each.pid}; log {each.log_path}"
+        )
     return 0
+
+
+def _stop(found: Sequence[ServerRecord], spec: SweepSpec, display: SweepDisplay) -> None:
+    from llmbench import servers
+
+    servers.end_all(found)
+    for record in found:
+        display.note(f"stopped {record.name} at {record.url}")
+    if not found:
+        display.note(f"no server of the deployment {spec.deployment_name} is running")
 
 
 def _show_plan(spec: SweepSpec, display: SweepDisplay) -> None:

@@ -1,7 +1,8 @@
 """Servers that llmbench starts: each in a process group of its own, waited for by polling, ended to the last process.
 
-A record on disk names every running server (process group, start time and a token in its environment), so that a later
-command can end exactly that one, also after the process that started it was killed outright.
+A guard process (`server_guard.py`) leads the group and ends the server when the process that started it is gone,
+however that ended. Beside it a record on disk names every running server (process group, start time and a token in its
+environment), so that a later command can end exactly that one, should the guard have been killed too.
 """
 
 from __future__ import annotations
@@ -11,29 +12,29 @@ import contextlib
 import http.client
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from llmbench.errors import ResultsError, ServerUnreachableError
+from llmbench import secrecy
+from llmbench.errors import ResultsError, ServerStartError
 
 TOKEN_VARIABLE = "LLMBENCH_SERVER_TOKEN"
 STATE_VARIABLE = "LLMBENCH_STATE_DIR"
 _POLL_S = 0.05
-
-
-class ServerStartError(ServerUnreachableError):
-    """A server that llmbench started ended, or did not become ready in time."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,21 @@ class ServerCommand:
     url: str
     """Where requests go once the server is ready."""
     ready_urls: tuple[str, ...]
-    """Ready means that a GET on each of these is answered with 200."""
+    """Ready means that a GET on each of these is answered with `ready_status`."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to the environment of this process."""
+    ready_status: int = 200
+    """0: any answer that is no server error."""
+    metrics_url: str | None = None
+    """Where it tells its Prometheus metrics."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a result stores; secrets are blanked."""
+        return {
+            "url": self.url,
+            "argv": list(redacted_argv(self.argv)),
+            "env": secrecy.redact(dict(self.env)),
+        }
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,9 @@ class ServerRecord:
     boot_id: str
     detached: bool
     """Left running on purpose, by `start`; otherwise it should not outlive its owner."""
+    host: str = ""
+    group: str = ""
+    """The token of the first of several servers that were started as one."""
     pgid: int = 0
     """0 between the writing of the record and the start of the process."""
     leader_start: int = 0
@@ -92,7 +108,11 @@ class ServerRecord:
         self.path.unlink(missing_ok=True)
 
     def is_orphan(self) -> bool:
-        """True when the server should have ended with its owner."""
+        """True when the server should have ended with its owner, or ended with an earlier boot of this machine."""
+        if self.host != socket.gethostname():
+            return False  # a home directory can be shared: that machine sees to its own
+        if self.boot_id != boot_id():
+            return True
         return not self.detached and process_start(self.owner_pid) != self.owner_start
 
     def processes(self) -> list[int]:
@@ -113,24 +133,7 @@ class ServerRecord:
     def end(self, grace_s: float = 10.0) -> None:
         """Ends every process of the server, politely for `grace_s`, and forgets the record. Interrupted in between
         (a second Ctrl-C), it ends them by force before the interrupt goes on its way."""
-        try:
-            self._signal_until_gone(signal.SIGTERM, grace_s)
-        finally:
-            self._signal_until_gone(signal.SIGKILL, 5.0)
-            self.forget()
-
-    def _signal_until_gone(self, signum: signal.Signals, patience_s: float) -> None:
-        deadline = time.monotonic() + patience_s
-        told: set[int] = set()
-        while living := self.processes():
-            for pid in living:
-                if pid not in told:
-                    told.add(pid)
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signum)
-            if time.monotonic() >= deadline:
-                return
-            time.sleep(_POLL_S)
+        end_all([self], grace_s)
 
 
 class Server:
@@ -156,19 +159,23 @@ class Server:
         deployment: str = "",
         settings: Mapping[str, Any] | None = None,
         detached: bool = False,
+        group: str = "",
     ) -> Server:
         """Starts the process; its output goes to the end of `log_path`. Does not wait for it to be ready."""
+        _check_program(command)
         record = ServerRecord(
             token=uuid.uuid4().hex,
             name=command.name,
             deployment=deployment,
             url=command.url,
             log=str(log_path.absolute()),
-            argv=command.argv,
+            argv=redacted_argv(command.argv),
             settings=dict(settings or {}),
+            group=group,
             owner_pid=os.getpid(),
             owner_start=process_start(os.getpid()),
             boot_id=boot_id(),
+            host=socket.gethostname(),
             detached=detached,
         )
         environment = os.environ | command.env | {TOKEN_VARIABLE: record.token}
@@ -186,7 +193,7 @@ class Server:
             record.write()
             try:
                 process = subprocess.Popen(
-                    command.argv,
+                    command.argv if detached else (*_guard(), *command.argv),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -198,6 +205,9 @@ class Server:
                 raise ServerStartError(
                     f"the server {command.name} could not be started: {command.argv[0]}: {error.strerror}"
                 ) from error
+            except BaseException:  # a Ctrl-C in the middle of it
+                record.end()
+                raise
         record = replace(record, pgid=process.pid, leader_start=process_start(process.pid))
         record.write()
         return cls(command, process, record, offset)
@@ -211,20 +221,19 @@ class Server:
         return self._process.poll()
 
     def wait_ready(self, timeout_s: float, cancelled: Callable[[], bool] = lambda: False) -> None:
-        """Returns once every ready URL answers 200. Raises ServerStartError, with the log's last lines, when the server
-        ends before that or the time is over."""
+        """Returns once every ready URL answers as it should. Raises ServerStartError, with the log's last lines, when
+        the server ends before that or the time is over."""
         deadline = time.monotonic() + timeout_s
         waiting_for = list(self.command.ready_urls)
         answer = "nothing"
         while waiting_for and not cancelled():
             code = self.exit_code()
             if code is not None:
-                how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
                 raise ServerStartError(
-                    f"the server {self.command.name} {how} before it was ready{self._log_advice()}"
+                    f"the server {self.command.name} {_how_ended(code)} before it was ready{self._log_advice()}"
                 )
             answer = _answer_of(waiting_for[0])
-            if answer == "200":
+            if _is_ready(answer, self.command.ready_status):
                 waiting_for.pop(0)
             elif time.monotonic() >= deadline:
                 raise ServerStartError(
@@ -233,6 +242,15 @@ class Server:
                 )
             else:
                 time.sleep(_POLL_S)
+
+    def death(self) -> str:
+        """How the server ended and what it said last; "" while it lives."""
+        code = self.exit_code()
+        if code is None:
+            return ""
+        tail = self.log_tail()
+        last = f"; the last lines of {self.log_path}:\n{tail}" if tail else ""
+        return f"the server {_how_ended(code)}{last}"
 
     def log_tail(self, lines: int = 12) -> str:
         """The last lines that this server wrote, without control characters."""
@@ -248,9 +266,14 @@ class Server:
         ]
         return "\n".join(shown).strip("\n")
 
+    @property
+    def stoppable(self) -> bool:
+        """False once stopped, and in a forked child of its owner."""
+        return not self._stopped and self.record.owner_pid == os.getpid()
+
     def stop(self, grace_s: float = 10.0) -> None:
         """Ends every process of the server. Safe to call again."""
-        if self._stopped or self.record.owner_pid != os.getpid():
+        if not self.stoppable:
             return
         try:
             self.record.end(grace_s)
@@ -277,6 +300,110 @@ class Server:
         self.stop()
 
 
+class Deployment:
+    """One or several servers that serve the same model side by side: started, waited for and ended as one."""
+
+    def __init__(self, started: Sequence[Server]) -> None:
+        self.servers = tuple(started)
+
+    @classmethod
+    def start(
+        cls,
+        commands: Sequence[ServerCommand],
+        log_dir: Path,
+        stem: str,
+        *,
+        deployment: str = "",
+        settings: Mapping[str, Any] | None = None,
+        detached: bool = False,
+    ) -> Deployment:
+        """Starts all of them at once; of several, each has a log of its own. Does not wait for them to be ready."""
+        started: list[Server] = []
+        try:
+            for number, command in enumerate(commands, 1):
+                name = f"{stem}-{number}" if len(commands) > 1 else stem
+                started.append(
+                    Server.start(
+                        command,
+                        log_dir / f"{name}.log",
+                        deployment=deployment,
+                        settings=settings,
+                        detached=detached,
+                        group=started[0].record.token if started else "",
+                    )
+                )
+        except BaseException:
+            cls(started).stop()
+            raise
+        return cls(started)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return tuple(server.url for server in self.servers)
+
+    def wait_ready(self, timeout_s: float, cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Returns once all are ready; raises ServerStartError as soon as one has ended, or the time is over."""
+        deadline = time.monotonic() + timeout_s
+
+        def ended_elsewhere() -> bool:
+            return cancelled() or any(server.exit_code() is not None for server in self.servers)
+
+        for server in self.servers:
+            server.wait_ready(max(0.0, deadline - time.monotonic()), ended_elsewhere)
+        for server in self.servers:
+            if server.exit_code() is not None:
+                server.wait_ready(0.0)  # says how it ended
+
+    def death(self) -> str:
+        """How the first one that ended did, and what it said last; "" while all live."""
+        return next((told for told in (server.death() for server in self.servers) if told), "")
+
+    def stop(self, grace_s: float = 10.0) -> None:
+        """Ends every process of all of them. Safe to call again."""
+        own = [server for server in self.servers if server.stoppable]
+        try:
+            end_all([server.record for server in own], grace_s)
+        finally:
+            for server in own:
+                server.stop(0.0)
+
+    def detach(self) -> None:
+        for server in self.servers:
+            server.detach()
+
+    def __enter__(self) -> Deployment:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def end_all(ended: Sequence[ServerRecord], grace_s: float = 10.0) -> None:
+    """Ends all processes of these servers, politely for `grace_s` and then by force, and forgets their records."""
+    try:
+        _signal_until_gone(ended, signal.SIGTERM, grace_s)
+    finally:
+        _signal_until_gone(ended, signal.SIGKILL, 5.0)
+        for record in ended:
+            record.forget()
+
+
+def _signal_until_gone(ended: Sequence[ServerRecord], signum: signal.Signals, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    told: set[int] = set()
+    while living := [pid for record in ended for pid in record.processes()]:
+        for pid in living:
+            if pid not in told:
+                told.add(pid)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signum)
+        if time.monotonic() >= deadline:
+            return
+        time.sleep(_POLL_S)
+
+
 def records() -> list[ServerRecord]:
     """Every server on record for this user, oldest first. A record whose server is gone is not forgotten here."""
     found = []
@@ -287,27 +414,28 @@ def records() -> list[ServerRecord]:
     return found
 
 
+def find(token: str) -> ServerRecord | None:
+    return next((record for record in records() if record.token == token), None)
+
+
 def end_own() -> None:
     """Ends what this process started and should not leave behind, also when it was interrupted while starting it."""
-    for record in records():
-        if not record.detached and (record.owner_pid, record.owner_start) == (
-            os.getpid(),
-            process_start(os.getpid()),
-        ):
-            record.end()
+    me = (os.getpid(), process_start(os.getpid()))
+    end_all(
+        [
+            record
+            for record in records()
+            if not record.detached and (record.owner_pid, record.owner_start) == me
+        ]
+    )
 
 
 def end_orphans() -> list[ServerRecord]:
     """Ends the servers whose owner was killed before it could, and returns those that were still running."""
-    ended = []
-    for record in records():
-        if record.is_orphan():
-            if record.processes():
-                ended.append(record)
-                record.end()
-            else:
-                record.forget()
-    return ended
+    orphans = [record for record in records() if record.is_orphan()]
+    running_still = [record for record in orphans if record.processes()]
+    end_all(orphans)
+    return running_still
 
 
 def running(deployment: str) -> list[ServerRecord]:
@@ -343,6 +471,22 @@ def state_dir() -> Path:
     )
 
 
+def redacted_argv(argv: Sequence[str]) -> tuple[str, ...]:
+    """The words of a command, values of secret-looking flags blanked: `--api-key K`, `--hf-token=K`, `TOKEN=K`."""
+    shown: list[str] = []
+    blank_next = False
+    for word in argv:
+        if blank_next and not word.startswith("--"):
+            shown.append(secrecy.REDACTED)
+            blank_next = False
+            continue
+        name, equals, _ = word.partition("=")
+        secret = secrecy.is_secret_name(re.sub(r"^-+", "", name))
+        blank_next = secret and not equals and word.startswith("-")
+        shown.append(f"{name}={secrecy.REDACTED}" if secret and equals else secrecy.redact_url(word))
+    return tuple(shown)
+
+
 def free_ports(n: int, host: str = "127.0.0.1") -> list[int]:
     """Ports that nothing listens on at the moment, chosen by the kernel, all different."""
     with contextlib.ExitStack() as stack:
@@ -350,6 +494,17 @@ def free_ports(n: int, host: str = "127.0.0.1") -> list[int]:
         for each in taken:
             each.bind((host, 0))
         return [each.getsockname()[1] for each in taken]
+
+
+def free_port_block(n: int, host: str = "127.0.0.1") -> int:
+    """The first of `n` consecutive ports that nothing listens on at the moment."""
+    for _ in range(64):
+        first = free_ports(1, host)[0]
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, OverflowError):
+            for port in range(first, first + n):
+                stack.enter_context(socket.socket()).bind((host, port))
+            return first
+    raise ServerStartError(f"found no {n} free ports in a row on {host}")
 
 
 def process_start(pid: int) -> int:
@@ -365,6 +520,30 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
+
+
+def _guard() -> tuple[str, ...]:
+    """The command that a server's own is put behind. Without site-packages it starts in a few milliseconds."""
+    script = Path(__file__).with_name("server_guard.py")
+    return (sys.executable, "-I", "-S", str(script), str(os.getpid()))
+
+
+def _check_program(command: ServerCommand) -> None:
+    """Says what is wrong with the program before anything is started."""
+    program = command.argv[0]
+    path = command.env.get("PATH", os.environ.get("PATH"))
+    if shutil.which(program, path=path) is None:
+        found = os.sep in program and Path(program).exists()
+        reason = "it is not executable" if found else "No such file or directory"
+        raise ServerStartError(f"the server {command.name} could not be started: {program}: {reason}")
+
+
+def _is_ready(answer: str, wanted: int) -> bool:
+    return answer == str(wanted) or (wanted == 0 and answer.isdigit() and int(answer) < 500)
+
+
+def _how_ended(code: int) -> str:
+    return f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
 
 
 def _all_processes() -> Iterator[tuple[int, str, int]]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from llmbench.sweeping import PointOutcome, SweepResult
 
 _VERDICT_STYLE = {"VALID": "green", "UNSTABLE": "yellow", "CLIENT-LIMITED": "yellow", "INVALID": "bold red"}
-_STATE_STYLE = {"failed": "bold red", "interrupted": "yellow", "not run": "dim"}
+_STATE_STYLE = {"failed": "bold red", "interrupted": "yellow", "skipped": "dim", "not run": "dim"}
 
 
 class SweepDisplay:

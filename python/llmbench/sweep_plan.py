@@ -16,8 +16,20 @@ from llmbench.combination import Combination
 from llmbench.errors import ConfigError
 from llmbench.sweep_presets import DEFAULT_MODEL, preset_of
 
-STARTED_BACKENDS = ("sim",)
-"""The backends whose server llmbench starts and stops itself."""
+STARTED_BACKENDS = (
+    "sim",
+    "vllm",
+    "vllm-chat",
+    "vllm-generate",
+    "fastgen",
+    "fastgen-grpc",
+    "fastgen-rest",
+    "sglang",
+    "tgi",
+    "tensorrt_llm_triton",
+    "llamacpp",
+)
+"""The backends whose server llmbench starts and stops itself, unless the address of a running one is given."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +76,9 @@ class SweepSpec:
         """The spec for what was given; a value of None counts as not given.
 
         A single number stands for a list of one. What is not given comes from the preset of the named model, else from
-        the general defaults. `served_model` is what a running server calls its only model: it names the results when no
-        model was named, and brings no preset. Raises ConfigError with the flag, the value and the remedy.
+        the general defaults. `client_only` false means that a server is started, whatever the backend. `served_model` is
+        what a running server calls its only model: it names the results when no model was named, and brings no preset.
+        Raises ConfigError with the flag, the value and the remedy.
         """
         given = {key: value for key, value in given.items() if value is not None}
         unknown = given.keys() - {each.name for each in dataclasses.fields(cls)}
@@ -82,7 +95,7 @@ class SweepSpec:
             "num_clients": preset.num_clients,
             "max_prompt_length": preset.max_prompt_length,
         }
-        client_only = bool(given.pop("client_only", False)) or backend not in STARTED_BACKENDS
+        client_only = bool(given.pop("client_only", backend not in STARTED_BACKENDS))
         values |= given
         for key in _SWEPT:
             values[key] = _counts(key, values[key])

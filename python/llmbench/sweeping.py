@@ -26,10 +26,11 @@ from llmbench.errors import (
     LlmbenchError,
     NoRequestSucceededError,
     ResultsError,
+    ServerStartError,
     ServerUnreachableError,
 )
 from llmbench.interrupts import EXIT_CODES
-from llmbench.sweep_plan import PlannedPoint, PlannedServer, SweepSpec, differences, plan
+from llmbench.sweep_plan import PlannedPoint, PlannedServer, ServerSettings, SweepSpec, differences, plan
 
 if TYPE_CHECKING:
     from llmbench.endpoint import Endpoint
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
     from llmbench.sweep_display import SweepDisplay
     from llmbench.workloads import Workload
 
-STATES = ("measured", "existing", "failed", "interrupted", "not run")
-"""What became of a point: measured now; its result was there before; no usable result; cut off; not reached."""
+STATES = ("measured", "existing", "failed", "interrupted", "skipped", "not run")
+"""What became of a point: measured now; its result was there before; no usable result; cut off; impossible on this
+machine; not reached."""
 
 _EXIT_ORDER = (130, 143, 129, 74, 2, 1, 4, 3, 0)
 
@@ -154,7 +156,22 @@ class SweepPlots:
         return sorted(SWEEP_FIGURES)
 
 
-Measure = Callable[[SweepSpec, PlannedPoint, "Endpoint", Callable[[Mapping[str, Any]], None]], SweepPoint]
+@dataclass(frozen=True)
+class Target:
+    """Where the requests of a point go."""
+
+    endpoints: tuple[Endpoint, ...]
+    server: launchers.LaunchPlan | None = None
+    """How it was started, where we started it."""
+
+    @property
+    def metrics_urls(self) -> tuple[str, ...]:
+        """Where a started server counts what it did."""
+        commands = self.server.commands if self.server else ()
+        return tuple(each.metrics_url for each in commands if each.metrics_url)
+
+
+Measure = Callable[[SweepSpec, PlannedPoint, Target, Callable[[Mapping[str, Any]], None]], SweepPoint]
 """Measures one point, writes its result file and returns what the file holds."""
 
 
@@ -180,7 +197,13 @@ def sweep(
     endpoint: Endpoint | str | None = None,
     *,
     backend: str | None = None,
+    server: str | None = None,
+    server_command: str | None = None,
+    server_binary: str | None = None,
+    server_python: str | None = None,
     server_args: Sequence[str] = (),
+    server_env: Mapping[str, str] | None = None,
+    model_path: str | None = None,
     server_timeout: float = 600.0,
     quiet: bool = False,
     run_options: Mapping[str, Any] | None = None,
@@ -188,9 +211,10 @@ def sweep(
 ) -> SweepResult:
     """Measures every combination of server and client settings, and returns all points.
 
-    Without an `endpoint` the simulated server is started once per server setting and stopped again, whatever happens.
-    With one (an `Endpoint`, or a URL with `backend`), the server is taken as it runs, and its settings only label the
-    results.
+    Without an `endpoint` the backend's server (the simulated one, unless a `backend` is named) is started once per
+    server setting and stopped again, whatever happens; `server`, `server_command` and the rest say which and how, as
+    docs/servers.md has it. With an endpoint (an `Endpoint`, or a URL with `backend`), the server is taken as it runs,
+    and its settings only label the results.
 
     `settings` are the flags of `python -m llmbench.run_benchmark` by name and with the same defaults: `model`,
     `tp_size`, `max_ragged_batch_size`, `num_replicas`, `fp6`, `mean_prompt_length`, `mean_max_new_tokens`,
@@ -216,13 +240,22 @@ def sweep(
     model = settings.pop("model", None) or (endpoint.model if endpoint is not None else None)
     served = served_model(endpoint) if endpoint is not None and model is None else None
     spec = SweepSpec.of(
-        backend=name, model=model, served_model=served, client_only=endpoint is not None or None, **settings
+        backend=name, model=model, served_model=served, client_only=endpoint is not None, **settings
     )
     result = execute(
         spec,
         endpoint,
-        measure=measure_with(run_options or {}, server_args),
-        server_args=server_args,
+        measure=measure_with(run_options or {}),
+        launch_options=launchers.LaunchOptions(
+            kind=server,
+            binary=server_binary,
+            python=server_python,
+            command=server_command,
+            args=tuple(server_args),
+            env=dict(server_env or {}),
+            model_path=model_path,
+            deployment=spec.deployment_name,
+        ),
         server_timeout_s=server_timeout,
         max_error_rate=(run_options or {}).get("max_error_rate", 0.01),
         display=SweepDisplay(quiet=quiet),
@@ -238,26 +271,40 @@ def execute(
     *,
     measure: Measure,
     display: SweepDisplay,
-    server_args: Sequence[str] = (),
+    launch_options: launchers.LaunchOptions | None = None,
+    started_endpoint: Endpoint | None = None,
     server_timeout_s: float = 600.0,
     max_error_rate: float = 0.01,
 ) -> SweepResult:
-    """Carries out the plan of `spec`. Raises for what is wrong before the first point; `SweepResult` tells the rest."""
+    """Carries out the plan of `spec`. Raises for what is wrong before the first point; `SweepResult` tells the rest.
+
+    `started_endpoint` is what a started server is spoken to with, all but its address: headers, a key, a path.
+    """
     if endpoint is None and spec.client_only:
         raise ConfigError(
             f"the backend {spec.backend} needs the address of a running server: --openai_api_url URL"
         )
     if endpoint is not None and endpoint.model is None:
         endpoint = dataclasses.replace(endpoint, model=spec.model)
-    check_writable(spec.result_dir)
-    for record in servers.end_orphans():
-        display.note(
-            f"ended a server left behind by a killed sweep: {record.name}, process group {record.pgid}"
-        )
+    options = launch_options or launchers.LaunchOptions(deployment=spec.deployment_name)
     with signals_as_interrupts() as caught:
         execution = _Execution(
-            spec, endpoint, measure, display, server_args, server_timeout_s, max_error_rate, caught
+            spec,
+            endpoint,
+            measure,
+            display,
+            options,
+            started_endpoint,
+            server_timeout_s,
+            max_error_rate,
+            caught,
         )
+        execution.prepare()
+        check_writable(spec.result_dir)
+        for record in servers.end_orphans():
+            display.note(
+                f"ended a server left behind by a killed sweep: {record.name}, process group {record.pgid}"
+            )
         return execution.run()
 
 
@@ -268,7 +315,8 @@ class _Execution:
         endpoint: Endpoint | None,
         measure: Measure,
         display: SweepDisplay,
-        server_args: Sequence[str],
+        launch_options: launchers.LaunchOptions,
+        started_endpoint: Endpoint | None,
         server_timeout_s: float,
         max_error_rate: float,
         caught: CaughtSignal,
@@ -277,12 +325,41 @@ class _Execution:
         self.endpoint = endpoint
         self.measure = measure
         self.display = display
-        self.server_args = server_args
+        self.launch_options = launch_options
+        self.started_endpoint = started_endpoint
         self.server_timeout_s = server_timeout_s
         self.max_error_rate = max_error_rate
         self.caught = caught
         self.planned = plan(spec)
         self.outcomes: dict[Combination, PointOutcome] = {}
+        self.launch: launchers.Launch | None = None
+        self.impossible: dict[ServerSettings, ConfigError] = {}
+
+    def prepare(self) -> None:
+        """Finds what is to be started, before anything is: raises ConfigError where this machine lacks it, or where no
+        setting of the sweep is possible on it."""
+        if self.endpoint is not None or not any(self._pending(server) for server in self.planned):
+            return
+        self.launch = launchers.prepare(self.spec.backend, self.launch_options)
+        for key in self.launch.launcher.ignores:
+            values = getattr(self.spec, key)
+            if len(values) > 1:
+                raise ConfigError(
+                    f"--{key} {' '.join(map(str, values))}: {self.launch.launcher.title} has no such setting, so there "
+                    f"is nothing to compare: give one value, which labels the results"
+                )
+        for server in self.planned:
+            try:
+                self.launch.check(server.settings)
+            except ConfigError as error:
+                self.impossible[server.settings] = error
+        if len(self.impossible) == len(self.planned):
+            raise self.impossible[self.planned[0].settings]
+
+    def _pending(self, server: PlannedServer) -> bool:
+        return self.spec.overwrite_results or not all(
+            self._path(point.combination).exists() for point in server.points
+        )
 
     def run(self) -> SweepResult:
         error: LlmbenchError | None = None
@@ -331,31 +408,39 @@ class _Execution:
     def _measure_server(self, planned: PlannedServer, pending: Sequence[PlannedPoint]) -> None:
         if self.endpoint is not None:
             for point in pending:
-                self._measure_point(point, self.endpoint, None)
+                self._measure_point(point, Target((self.endpoint,)), None)
+            return
+        if why := self.impossible.get(planned.settings):
+            for point in pending:
+                path = self._path(point.combination)
+                self._finish(PointOutcome(point.combination, "skipped", path, reason=str(why)))
             return
         remaining = list(pending)
         while remaining:
             # A server that died is started again for the next point: what killed it may have been this point's load.
             try:
-                with self._start(planned) as server:
-                    endpoint = self._endpoint_of(server)
+                server, target = self._start(planned)
+                with server:
                     while True:
-                        self._measure_point(remaining.pop(0), endpoint, server)
-                        if not remaining or server.exit_code() is not None:
+                        self._measure_point(remaining.pop(0), target, server)
+                        if not remaining or server.death():
                             break
-            except servers.ServerStartError as error:
+            except ServerStartError as error:
                 for point in remaining:
                     reason = str(error) if point is remaining[0] else "no server, as above"
                     self._finish(_failed(point.combination, self._path(point.combination), error, reason))
                 return
 
-    def _start(self, planned: PlannedServer) -> contextlib.AbstractContextManager[servers.Server]:
+    def _start(self, planned: PlannedServer) -> tuple[servers.Deployment, Target]:
         settings = planned.settings
-        command = launchers.command_of(self.spec.backend, settings, self.server_args)
+        # A damaged result is found late to be none: then this is the first server that is needed.
+        launch = self.launch or launchers.prepare(self.spec.backend, self.launch_options)
+        started = launch.plan(settings)
         self.display.server_starting(settings)
-        server = servers.Server.start(
-            command,
-            self.spec.result_dir / f"server-{settings.file_stem()}.log",
+        server = servers.Deployment.start(
+            started.commands,
+            self.spec.result_dir,
+            f"server-{settings.file_stem()}",
             deployment=self.spec.deployment_name,
             settings=settings.to_dict(),
         )
@@ -364,18 +449,27 @@ class _Execution:
         except BaseException:
             server.stop()
             raise
-        return server
+        return server, Target(self._endpoints_of(started), started)
 
-    def _endpoint_of(self, server: servers.Server) -> Endpoint:
+    def _endpoints_of(self, started: launchers.LaunchPlan) -> tuple[Endpoint, ...]:
         from llmbench.endpoint import Endpoint as EndpointType
 
-        return EndpointType(server.url, backend=self.spec.backend, model=self.spec.model)
+        base = self.started_endpoint or EndpointType("http://127.0.0.1", backend=self.spec.backend)
+        return tuple(
+            dataclasses.replace(
+                base,
+                url=url,
+                model=started.model,
+                deployment=base.deployment or started.options.deployment,
+            )
+            for url in started.urls
+        )
 
-    def _measure_point(self, point: PlannedPoint, endpoint: Endpoint, server: servers.Server | None) -> None:
+    def _measure_point(self, point: PlannedPoint, target: Target, server: servers.Deployment | None) -> None:
         self.display.point_starting(point)
         path = self._path(point.combination)
         try:
-            result = self.measure(self.spec, point, endpoint, self.display.progress)
+            result = self.measure(self.spec, point, target, self.display.progress)
         except (PointInterruptedError, KeyboardInterrupt) as error:
             reason = str(error) or "nothing was measured"
             self._finish(PointOutcome(point.combination, "interrupted", path, reason=reason))
@@ -383,14 +477,14 @@ class _Execution:
                 self.caught.signum = self.caught.signum or error.signum
             raise KeyboardInterrupt from error
         except LlmbenchError as error:
-            died = self._death_of(server)
+            died = server.death() if server else ""
             if not died and _concerns_all(error, started=server is not None):
                 # Told once, at the end, as what stopped the sweep.
                 self.outcomes[point.combination] = _failed(point.combination, path, error, str(error))
                 raise SweepStoppedError(error) from error
             self._finish(_failed(point.combination, path, error, died or str(error)))
             return
-        if died := self._death_of(server):
+        if died := server.death() if server else "":
             # What was measured up to its end is no measurement of this setting.
             path.unlink(missing_ok=True)
             self._finish(_failed(point.combination, path, NoRequestSucceededError(died), died))
@@ -405,14 +499,6 @@ class _Execution:
             )
         )
 
-    def _death_of(self, server: servers.Server | None) -> str:
-        code = server.exit_code() if server is not None else None
-        if server is None or code is None:
-            return ""
-        how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-        tail = server.log_tail()
-        return f"the server {how}" + (f"; the last lines of {server.log_path}:\n{tail}" if tail else "")
-
     def _finish(self, outcome: PointOutcome) -> None:
         self.outcomes[outcome.combination] = outcome
         self.display.point_finished(outcome)
@@ -425,16 +511,16 @@ def _failed(combination: Combination, path: Path, error: LlmbenchError, reason: 
     return PointOutcome(combination, "failed", path, reason=reason, exit_code=error.exit_code)
 
 
-def measure_with(run_options: Mapping[str, Any], server_args: Sequence[str] = ()) -> Measure:
+def measure_with(run_options: Mapping[str, Any]) -> Measure:
     """A `Measure` that runs the engine, with further options for `llmbench.run`."""
 
     def measure(
         spec: SweepSpec,
         point: PlannedPoint,
-        endpoint: Endpoint,
+        target: Target,
         on_progress: Callable[[Mapping[str, Any]], None],
     ) -> SweepPoint:
-        return measure_point(spec, point, endpoint, on_progress, run_options, server_args)
+        return measure_point(spec, point, target, on_progress, run_options)
 
     return measure
 
@@ -442,10 +528,9 @@ def measure_with(run_options: Mapping[str, Any], server_args: Sequence[str] = ()
 def measure_point(
     spec: SweepSpec,
     point: PlannedPoint,
-    endpoint: Endpoint,
+    target: Target,
     on_progress: Callable[[Mapping[str, Any]], None],
     run_options: Mapping[str, Any],
-    server_args: Sequence[str] = (),
 ) -> SweepPoint:
     """Runs the closed loop of one point and writes NAME.llmbench and NAME.json."""
     from llmbench import load, runner, workloads
@@ -470,7 +555,7 @@ def measure_point(
         parameters=lengths.parameters,
     )
     result = runner.run(
-        endpoint,
+        target.endpoints[0],
         workload,
         load.closed(combination.num_clients, ramp_s=point.ramp_s, ramp_random=True),
         num_requests=point.num_requests,
@@ -490,10 +575,9 @@ def measure_point(
     return keep(
         spec,
         point,
-        endpoint,
+        target,
         result,
         workload,
-        server_args=server_args,
         save_text=bool(run_options.get("save_text")),
     )
 
@@ -501,11 +585,10 @@ def measure_point(
 def keep(
     spec: SweepSpec,
     point: PlannedPoint,
-    endpoint: Endpoint,
+    target: Target,
     result: Result,
     workload: Workload,
     *,
-    server_args: Sequence[str] = (),
     save_text: bool = False,
 ) -> SweepPoint:
     """Writes a finished measurement in the sweep's own form and reads it back. Raises PointInterruptedError for one
@@ -524,8 +607,8 @@ def keep(
             "prompts_at_limit": int(
                 (workload.prompt_tokens[: point.num_requests] >= spec.max_prompt_length).sum()
             ),
-            "server_args": list(server_args),
-            "endpoint": endpoint.to_dict(),
+            **(target.server.options.to_dict() if target.server else {"server_args": []}),
+            "endpoint": target.endpoints[0].to_dict(),
         },
         details=response_details(
             result.requests,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -15,8 +16,9 @@ from llmbench.cli import execute
 from llmbench.combination import Combination, ResponseDetail, write_json
 from llmbench.endpoint import Endpoint
 from llmbench.errors import ConfigError
+from llmbench.launchers.launcher import Replica
 from llmbench.servers import ServerCommand
-from llmbench.sweep_plan import ServerSettings, SweepSpec
+from llmbench.sweep_plan import SweepSpec
 
 SERVER = """
 import http.server, sys
@@ -33,15 +35,10 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    def launcher(settings: ServerSettings, port: int, server_args: Any, detached: bool) -> ServerCommand:
-        url = f"http://127.0.0.1:{port}"
-        return ServerCommand(
-            f"scripted tp{settings.tp_size}",
-            (sys.executable, "-c", SERVER, str(port)),
-            url,
-            (url + "/health",),
-        )
+    def scripted(replica: Replica) -> ServerCommand:
+        return replica.command(sys.executable, "-c", SERVER, replica.port)
 
+    launcher = dataclasses.replace(launchers.LAUNCHERS["sim"], command=scripted)
     monkeypatch.setitem(launchers.LAUNCHERS, "sim", launcher)
     monkeypatch.setenv(servers.STATE_VARIABLE, str(tmp_path / "state"))
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
@@ -197,11 +194,11 @@ def test_a_running_server(executed: Executed, words: list[str], url: str, path: 
 
 def test_options_of_the_engine_reach_it(executed: Executed, monkeypatch: pytest.MonkeyPatch) -> None:
     options: dict[str, Any] = {}
-    monkeypatch.setattr(sweeping, "measure_with", lambda run, args: options.update(run, args=args))
+    monkeypatch.setattr(sweeping, "measure_with", options.update)
     command("--idle-timeout", "9", "--goodput", "ttft:200", "tpot:50", "--server_args=--gpu 'H100 SXM'")
     assert options["idle_timeout"] == 9
     assert options["goodput"] == {"ttft": 200, "tpot": 50}
-    assert options["args"] == ["--gpu", "H100 SXM"]
+    assert executed[0][2]["launch_options"].args == ("--gpu", "H100 SXM")
 
 
 def test_a_key_is_kept_out_of_sight(executed: Executed, capsys: pytest.CaptureFixture[str]) -> None:
@@ -225,7 +222,7 @@ def test_a_key_is_kept_out_of_sight(executed: Executed, capsys: pytest.CaptureFi
         (["--backend", "openai", "--model", "m", "--tp_size", "1", "2"], "--tp_size 1 2: a server that is"),
         (["--backend", "openai", "--model", "m", "--server_args=--x"], "--server_args are for a server"),
         (["--mean_prompt_length", "9000"], "--mean_prompt_length 9000 is over --max_prompt_length 4000"),
-        (["--backend", "openai", "start"], "llmbench does not start openai servers, only sim"),
+        (["--backend", "openai", "start"], "the backend openai needs the address of a running server (--base-url"),
         (["start", "--tp_size", "1", "2"], "`start` starts one server, and these settings make 2"),
         (["--server_args", "'open"], "is no list of arguments: No closing quotation"),
     ],

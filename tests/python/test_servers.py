@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from llmbench import servers
-from llmbench.errors import ResultsError, ServerUnreachableError
-from llmbench.servers import Server, ServerCommand, ServerStartError
+from llmbench.errors import ResultsError, ServerStartError, ServerUnreachableError
+from llmbench.servers import Deployment, Server, ServerCommand
 
 HTTP_SERVER = """
 import http.server, os, sys, time
@@ -108,7 +109,9 @@ def test_every_process_of_the_server_is_ended(tmp_path: Path) -> None:
     server = Server.start(python(FAMILY), tmp_path / "server.log")
     until(lambda: "stubborn" in server.log_tail() and len(server.log_tail().split()) == 4)
     family = [int(word) for word in server.log_tail().split() if word != "stubborn"]
-    assert set(server.record.processes()) == {server.pid, *family}
+    # The guard, the leader of the family, and its three children.
+    assert set(server.record.processes()) > {server.pid, *family}
+    assert len(server.record.processes()) == 5
     server.stop(grace_s=0.2)
     assert not any(lives(pid) for pid in family)
 
@@ -117,8 +120,8 @@ def test_the_whole_group_is_ended_after_its_leader_died(tmp_path: Path) -> None:
     server = Server.start(python(FAMILY), tmp_path / "server.log")
     until(lambda: "stubborn" in server.log_tail() and len(server.log_tail().split()) == 4)
     os.kill(server.pid, signal.SIGKILL)
-    until(lambda: server.exit_code() is not None)
-    assert len(server.record.processes()) == 3
+    # The server's first process goes with its guard, and leaves its children behind.
+    until(lambda: server.exit_code() is not None and len(server.record.processes()) == 3)
     server.stop(grace_s=0.2)
     assert server.record.processes() == []
 
@@ -200,8 +203,18 @@ def test_a_server_does_not_outlive_an_exit_of_its_owner(tmp_path: Path, how: str
     assert servers.records() == []
 
 
-def test_the_server_of_a_killed_owner_is_ended_by_the_next_run(tmp_path: Path) -> None:
+def test_the_guard_ends_the_server_of_a_killed_owner(tmp_path: Path) -> None:
     pid = start_and_die(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
+    until(lambda: not lives(pid))
+    assert servers.records() == []
+
+
+KILL_WITH_GUARD = "os.kill(server.pid, signal.SIGSTOP); os.kill(os.getpid(), signal.SIGKILL)"
+"""The guard stands still, as if it had been killed too, and the server with all its processes is left."""
+
+
+def test_the_server_of_a_killed_owner_and_guard_is_ended_by_the_next_run(tmp_path: Path) -> None:
+    pid = start_and_die(tmp_path, KILL_WITH_GUARD)
     assert lives(pid)
     assert [record.pgid for record in servers.end_orphans()] == [pid]
     assert not lives(pid)
@@ -210,12 +223,49 @@ def test_the_server_of_a_killed_owner_is_ended_by_the_next_run(tmp_path: Path) -
 
 
 def test_a_server_whose_owner_was_killed_while_starting_it_is_found_by_its_token(tmp_path: Path) -> None:
-    pid = start_and_die(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
+    pid = start_and_die(tmp_path, KILL_WITH_GUARD)
     (path,) = Path(os.environ[servers.STATE_VARIABLE]).glob("*.json")
     values = json.loads(path.read_text())
     path.write_text(json.dumps(values | {"pgid": 0, "leader_start": 0}))
     assert len(servers.end_orphans()) == 1
     assert not lives(pid)
+
+
+def test_what_is_on_record_of_another_boot_is_forgotten_and_of_another_machine_left(tmp_path: Path) -> None:
+    pid = start_and_die(tmp_path, "", detached=True)
+    (path,) = Path(os.environ[servers.STATE_VARIABLE]).glob("*.json")
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {"host": "elsewhere", "boot_id": "another"}))
+    assert servers.end_orphans() == []
+    assert len(servers.records()) == 1
+    path.write_text(json.dumps(values | {"boot_id": "another"}))
+    assert servers.end_orphans() == []
+    assert servers.records() == []
+    assert lives(pid)
+    path.write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        ("raise SystemExit(7)", 7),
+        ("os.kill(os.getpid(), 9)", -9),
+        ("os.kill(os.getpid(), 15)", -15),
+        ("os.abort()", -6),
+    ],
+)
+def test_the_guard_ends_as_the_server_does(tmp_path: Path, end: str, code: int) -> None:
+    with Server.start(python(f"import os; {end}"), tmp_path / "server.log") as server:
+        until(lambda: server.exit_code() is not None)
+        assert server.exit_code() == code
+
+
+def test_the_server_takes_signals_as_by_default(tmp_path: Path) -> None:
+    """The guard ignores them, and what is ignored is inherited."""
+    script = "import signal; print(*[signal.getsignal(s) is signal.SIG_DFL for s in (1, 15)], flush=True)"
+    with Server.start(python(script), tmp_path / "server.log") as server:
+        until(lambda: server.exit_code() is not None)
+        assert server.log_tail() == "True True"
 
 
 def test_only_the_recorded_process_is_ended(tmp_path: Path) -> None:
@@ -257,5 +307,64 @@ def test_strange_files_among_the_records_are_passed_over(state: Path) -> None:
     assert servers.records() == []
 
 
+def test_several_servers_are_started_waited_for_and_ended_as_one(tmp_path: Path) -> None:
+    hold = tmp_path / "hold"
+    with Deployment.start([http_server(hold), http_server(hold)], tmp_path, "server") as deployment:
+        deployment.wait_ready(20)
+        assert len(set(deployment.urls)) == 2
+        assert deployment.death() == ""
+        assert {path.name for path in tmp_path.glob("*.log")} == {"server-1.log", "server-2.log"}
+        first, second = servers.records()
+        assert (first.group, second.group) == ("", first.token)
+        os.kill(deployment.servers[1].pid, signal.SIGKILL)
+        until(lambda: deployment.death() != "")
+        assert "was ended by signal 9" in deployment.death()
+    assert servers.records() == []
+    assert not any(lives(server.pid) for server in deployment.servers)
+
+
+def test_one_of_several_that_ends_early_ends_the_wait_for_all(tmp_path: Path) -> None:
+    hold = tmp_path / "hold"
+    hold.touch()
+    commands = [http_server(hold), python("raise SystemExit(5)", name="second")]
+    expected = pytest.raises(
+        ServerStartError, match="the server second ended with code 5 before it was ready"
+    )
+    with Deployment.start(commands, tmp_path, "server") as deployment, expected:
+        deployment.wait_ready(60)
+    assert servers.records() == []
+
+
+def test_one_of_several_that_cannot_be_started_ends_the_others(tmp_path: Path) -> None:
+    commands = [
+        http_server(tmp_path / "hold"),
+        ServerCommand("absent", ("/no/such",), "http://127.0.0.1:1", ()),
+    ]
+    with pytest.raises(ServerStartError, match="absent could not be started"):
+        Deployment.start(commands, tmp_path, "server")
+    assert servers.records() == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        (["vllm", "serve", "--api-key", "sk-1", "--port", "1"], "vllm serve --api-key ********** --port 1"),
+        (["x", "--hf-token=abc", "--max-tokens", "5"], "x --hf-token=********** --max-tokens 5"),
+        (["env", "HF_TOKEN=abc", "x"], "env HF_TOKEN=********** x"),
+        (["x", "http://me:secret@h/"], "x http://**********@h/"),
+        (["x", "--api-key", "--port", "1"], "x --api-key --port 1"),
+    ],
+)
+def test_keys_in_a_command_are_blanked(argv: list[str], shown: str) -> None:
+    assert " ".join(servers.redacted_argv(argv)) == shown
+
+
 def test_free_ports_are_distinct() -> None:
     assert len(set(servers.free_ports(8))) == 8
+
+
+def test_a_block_of_free_ports() -> None:
+    first = servers.free_port_block(5)
+    for port in range(first, first + 5):
+        with socket.socket() as each:
+            each.bind(("127.0.0.1", port))

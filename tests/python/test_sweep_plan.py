@@ -112,7 +112,7 @@ def test_where_results_go(out_json_dir: str, backend: str, expected: str) -> Non
             r"--tp_size 1 2: a server that is already running .* --tp_size 1$",
         ),
         (
-            {"backend": "vllm", "model": "meta-llama/Llama-2-70b-hf"},
+            {"backend": "openai", "model": "meta-llama/Llama-2-70b-hf"},
             r"--tp_size 4 8: a server that is already running",
         ),
         (

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,12 @@ from llmbench.errors import (
     ResultsError,
     ServerUnreachableError,
 )
+from llmbench.launchers import LaunchOptions
+from llmbench.launchers.launcher import Replica
 from llmbench.servers import ServerCommand
 from llmbench.sweep_display import SweepDisplay, figures, packed
 from llmbench.sweep_plan import PlannedPoint, ServerSettings, SweepSpec
-from llmbench.sweeping import PointInterruptedError, SweepResult, execute
+from llmbench.sweeping import PointInterruptedError, SweepResult, Target, execute
 
 SERVER = """
 import http.server, os, sys
@@ -61,9 +64,10 @@ class Measurement:
         self,
         spec: SweepSpec,
         point: PlannedPoint,
-        endpoint: Endpoint,
+        target: Target,
         on_progress: Callable[[Mapping[str, Any]], None],
     ) -> SweepPoint:
+        (endpoint,) = target.endpoints
         self.measured.append(point.combination)
         self.urls.append(endpoint.url)
         on_progress({"planned": point.num_requests, "completed": 1, "failed": 0, "phase": "measure"})
@@ -110,13 +114,14 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[S
     """Scripted servers in place of the simulator; yields the settings of those started. None may be left at the end."""
     started: list[ServerSettings] = []
 
-    def launcher(settings: ServerSettings, port: int, server_args: Any, detached: bool) -> ServerCommand:
-        started.append(settings)
-        url = f"http://127.0.0.1:{port}"
-        argv = (sys.executable, "-c", SERVER, str(port), f"tp{settings.tp_size}", *server_args)
-        return ServerCommand(f"scripted tp{settings.tp_size}", argv, url, (url + "/health",))
+    start = servers.Deployment.start
 
-    monkeypatch.setitem(launchers.LAUNCHERS, "sim", launcher)
+    def noting(commands: Any, *rest: Any, settings: dict[str, Any], **options: Any) -> servers.Deployment:
+        started.append(ServerSettings(**settings))
+        return start(commands, *rest, settings=settings, **options)
+
+    monkeypatch.setattr(servers.Deployment, "start", noting)
+    launch_with(monkeypatch, scripted_command)
     monkeypatch.setenv(servers.STATE_VARIABLE, str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
     yield started
@@ -124,6 +129,16 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[S
     for record in left:
         record.end(grace_s=0)
     assert not left
+
+
+def scripted_command(replica: Replica) -> ServerCommand:
+    return replica.command(sys.executable, "-c", SERVER, replica.port, f"tp{replica.settings.tp_size}")
+
+
+def launch_with(monkeypatch: pytest.MonkeyPatch, command: Callable[[Replica], ServerCommand]) -> None:
+    """Starts this instead of the simulator."""
+    launcher = dataclasses.replace(launchers.LAUNCHERS["sim"], command=command)
+    monkeypatch.setitem(launchers.LAUNCHERS, "sim", launcher)
 
 
 def spec_of(**given: Any) -> SweepSpec:
@@ -146,7 +161,9 @@ def states(result: SweepResult) -> list[str]:
 
 def test_a_server_is_started_once_per_server_setting(scripted: list[ServerSettings]) -> None:
     measure = Measurement()
-    result, shown = run(spec_of(tp_size=[1, 2], num_replicas=[1, 2]), measure, server_args=["--x", "y"])
+    result, shown = run(
+        spec_of(tp_size=[1, 2], num_replicas=[1, 2]), measure, launch_options=LaunchOptions(args=("--x", "y"))
+    )
     assert [(each.tp_size, each.num_replicas) for each in scripted] == [(1, 1), (1, 2), (2, 1), (2, 2)]
     assert len(set(measure.urls)) == 4
     assert states(result) == ["measured"] * 8
@@ -229,14 +246,12 @@ def test_a_result_measured_while_the_server_died_does_not_count() -> None:
 def test_a_server_that_does_not_start_fails_its_points_and_the_next_one_is_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    working = launchers.LAUNCHERS["sim"]
-
-    def launcher(settings: ServerSettings, *rest: Any) -> ServerCommand:
-        command = working(settings, *rest)
+    def command(replica: Replica) -> ServerCommand:
         broken = (sys.executable, "-c", "print('needs 2 GPUs'); raise SystemExit(3)")
-        return dataclasses.replace(command, argv=broken) if settings.tp_size == 2 else command
+        works = scripted_command(replica)
+        return dataclasses.replace(works, argv=broken) if replica.settings.tp_size == 2 else works
 
-    monkeypatch.setitem(launchers.LAUNCHERS, "sim", launcher)
+    launch_with(monkeypatch, command)
     result, shown = run(spec_of(tp_size=[2, 1]), Measurement())
     assert states(result) == ["failed", "failed", "measured", "measured"]
     assert "ended with code 3 before it was ready" in shown
@@ -347,14 +362,19 @@ def test_signals_end_a_sweep_and_its_server(signum: signal.Signals, exit_code: i
 
 
 def test_an_interrupt_while_a_server_starts_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    working = launchers.LAUNCHERS["sim"]
+    launch_with(
+        monkeypatch,
+        lambda replica: dataclasses.replace(
+            scripted_command(replica), ready_urls=("http://127.0.0.1:1/never",)
+        ),
+    )
 
-    def launcher(*arguments: Any) -> ServerCommand:
-        command = working(*arguments)
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-        return dataclasses.replace(command, ready_urls=("http://127.0.0.1:1/never",))
+    def interrupt() -> None:
+        while not servers.records():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setitem(launchers.LAUNCHERS, "sim", launcher)
+    threading.Thread(target=interrupt, daemon=True).start()
     result, _ = run(spec_of(), Measurement())
     assert states(result) == ["not run", "not run"]
     assert result.exit_code == 130
