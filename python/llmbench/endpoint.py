@@ -153,6 +153,11 @@ class Endpoint:
             base = base[: -len("/v1")]
         return base + path
 
+    def page_path(self, path: str) -> str:
+        """Where a page of the server's own is, such as /health: beside the /v1 of a URL that ends in one."""
+        full = self.full_path(path)
+        return full if path.startswith("/v1/") else full.replace("/v1" + path, path)
+
     @property
     def metrics_url(self) -> str | None:
         """Where the server tells its metrics, as far as its kind is known to."""
@@ -160,7 +165,7 @@ class Endpoint:
         if preset.metrics_path is None:
             return None
         origin = self.origin if preset.metrics_port is None else self._origin(preset.metrics_port)
-        return origin + self.full_path(preset.metrics_path)
+        return origin + self.page_path(preset.metrics_path)
 
     @property
     def names_model(self) -> bool:

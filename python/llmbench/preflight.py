@@ -67,7 +67,7 @@ def _ask(endpoint: Endpoint, timeout_s: float) -> ServerFacts:
     wanted = preset.models_path or preset.health_path
     if wanted is None:
         return ServerFacts(endpoint.model)
-    path = endpoint.full_path(endpoint.named(wanted))
+    path = endpoint.page_path(endpoint.named(wanted))
     url = endpoint.origin + path
     status, headers, body = _get(endpoint, path, url, timeout_s)
     software = headers.get("server")
@@ -104,7 +104,7 @@ def recognize(endpoint: Endpoint, timeout_s: float = 10.0) -> recognition.Seen |
     """Which server answers there, by a few GETs; None when nothing tells."""
 
     def get(path: str) -> tuple[int, bytes] | None:
-        full = endpoint.full_path(path)
+        full = endpoint.page_path(path)
         try:
             status, _, body = _get(endpoint, full, endpoint.origin + full, timeout_s)
         except LlmbenchError:

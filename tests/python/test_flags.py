@@ -158,6 +158,60 @@ def test_keys_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     assert (endpoint.key(), endpoint.api_key_name) == ("two", "MY_KEY")
 
 
+def test_keys_come_from_files_and_commands(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-hidden\n")
+    endpoint = flags.endpoint_from(parsed("--api-key-file", str(file)))
+    assert (endpoint.key(), endpoint.api_key_name) == ("sk-hidden", str(file))
+    for text in ("", "one\ntwo"):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match="one line with the key"):
+            flags.endpoint_from(parsed("--api-key-file", str(file)))
+    with pytest.raises(ConfigError, match="No such file"):
+        flags.endpoint_from(parsed("--api-key-file", "/no/such/file"))
+    assert flags.endpoint_from(parsed("--auth-command", "print-token")).auth_command == "print-token"
+    with pytest.raises(ConfigError, match="--api-key-env and --auth-command both give the key"):
+        flags.endpoint_from(parsed("--api-key-env", "A", "--auth-command", "print-token"))
+
+
+def test_a_key_goes_only_where_it_belongs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "hidden-1")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "hidden-2")
+    assert flags.endpoint_from(parsed("--backend", "vllm")).key() == "hidden-1"
+    assert flags.endpoint_from(parsed("--backend", "anthropic")).key() == "hidden-2"
+    for name in ("ollama", "aml", "triton", "fastgen", "jetstream"):
+        assert flags.endpoint_from(parsed("--backend", name)).key() is None
+
+
+def test_addresses_follow_the_backend(tmp_path: Path) -> None:
+    assert flags.endpoint_from(parsed("--backend", "tgi")).origin == "http://127.0.0.1:3000"
+    assert flags.endpoint_from(parsed("--backend", "ollama", "--port", "9")).origin == "http://127.0.0.1:9"
+    assert flags.endpoint_from(parsed("--backend", "aml", "--host", "h")).origin == "https://h:443"
+    file = tmp_path / "t.json"
+    file.write_text('{"url": "http://there:81/x", "body": {"q": "${prompt}"}, "text": "/a"}')
+    described = flags.endpoint_from(parsed("--template", str(file)))
+    assert described.display_url == "http://there:81/x"
+    assert described.preset.name == "template"
+    elsewhere = flags.endpoint_from(parsed("--template", str(file), "--port", "82"))
+    assert elsewhere.display_url == "http://127.0.0.1:82/x"
+    with pytest.raises(ConfigError, match="leave --backend vllm out"):
+        flags.endpoint_from(parsed("--template", str(file), "--backend", "vllm"))
+
+
+def test_what_a_backend_is_told() -> None:
+    endpoint = flags.endpoint_from(
+        parsed(
+            *("--backend", "openai-chat", "--max-tokens-field", "max_tokens", "--deployment", "d"),
+            *("--wire-rules", '{"text_mode": "cumulative"}', "--api-key-header", "api-key"),
+        )
+    )
+    assert endpoint.preset.max_tokens_field == "max_tokens"
+    assert (endpoint.deployment, endpoint.api_key_header) == ("d", "api-key")
+    assert endpoint.wire_rules == {"text_mode": "cumulative"}
+    with pytest.raises(ConfigError, match="--max-tokens-field: the backend tgi"):
+        flags.endpoint_from(parsed("--backend", "tgi", "--max-tokens-field", "n"))
+
+
 def test_targets() -> None:
     endpoint = flags.endpoint_from(
         parsed(

@@ -219,3 +219,119 @@ def test_https_asked_of_a_plain_server() -> None:
         pytest.raises(ServerUnreachableError, match="does the server speak http"),
     ):
         preflight.check(Endpoint(server.url.replace("http", "https")), timeout_s=5)
+
+
+# Servers of other kinds
+
+
+INFO = {"model_id": "t/m", "max_total_tokens": 4096, "version": "3"}
+ALONE: dict[str, dict[str, Any]] = {
+    "TGI": {"/info": INFO},
+    "SGLang": {"/get_model_info": {"model_path": "s/m", "is_generation": True}},
+    "llama.cpp": {"/props": {"default_generation_settings": {}}, "/api/tags": {"models": []}},
+    "Ollama": {"/api/tags": {"models": [{"name": "o:latest"}]}},
+    "Triton": {"/v2/health/ready": b""},
+    "vLLM": {"/v1/models": {"data": [{"id": "m", "owned_by": "vllm"}]}},
+    "an OpenAI-style server": {"/v1/models": {"data": [{"id": "m", "owned_by": "me"}]}},
+    "JetStream": {"/v1/health": {"is_live": "True"}},
+    "Sax": {"/health": {"model_status": {"status": "AVAILABLE"}}},
+}
+
+
+def other(pages: dict[str, Any]) -> ScriptedServer:
+    return ScriptedServer(lambda request: [], get={path: answer(200, page) for path, page in pages.items()})
+
+
+@pytest.mark.parametrize("software", list(ALONE))
+def test_servers_are_recognized(software: str) -> None:
+    with other(ALONE[software]) as server:
+        seen = preflight.recognize(Endpoint(server.url))
+        assert seen is not None
+        assert seen.software.name == software
+
+
+@pytest.mark.parametrize(
+    ("software", "backend", "told"),
+    [
+        ("TGI", "sglang", "did you mean --backend tgi?"),
+        ("TGI", "ollama", "did you mean --backend tgi?"),
+        ("Ollama", "tgi", "did you mean --backend ollama?"),
+        ("vLLM", "tgi", "did you mean --backend vllm?"),
+        ("vLLM", "sglang", "this answers like vLLM (GET /v1/models), not like SGLang's native protocol"),
+        ("SGLang", "tgi", "did you mean --backend sglang?"),
+        ("llama.cpp", "tgi", "did you mean --backend llamacpp?"),
+        ("Triton", "ollama", "did you mean --backend tensorrt_llm_triton?"),
+        ("vLLM", "tensorrt_llm_triton", "did you mean --backend vllm?"),
+        ("JetStream", "openai", "did you mean --backend jetstream-v1?"),
+    ],
+)
+def test_the_wrong_backend_is_told_what_answered(software: str, backend: str, told: str) -> None:
+    with other(ALONE[software]) as server:
+        assert told in refused(server, ConfigError, backend=backend, model="m")
+        assert server.requests == []
+
+
+@pytest.mark.parametrize(("software", "backend"), [("TGI", "openai-chat"), ("Ollama", "openai")])
+def test_a_server_that_speaks_it_too_is_taken(software: str, backend: str) -> None:
+    with other(ALONE[software]) as server:
+        assert preflight.check(Endpoint(server.url, backend=backend, model="m")).model == "m"
+
+
+def test_a_wrong_page_is_explained_too() -> None:
+    with (
+        other({"/info": {"hello": 1}, **ALONE["Ollama"]}) as server,
+        pytest.raises(ConfigError, match="did you mean --backend ollama"),
+    ):
+        preflight.check(Endpoint(server.url, backend="tgi"))
+
+
+@pytest.mark.parametrize(
+    ("backend", "pages", "model", "context"),
+    [
+        ("tgi", {"/info": INFO}, "t/m", 4096),
+        ("sglang", ALONE["SGLang"], "s/m", None),
+        ("ollama", ALONE["Ollama"], "o:latest", None),
+        ("anthropic", {"/v1/models": {"data": [{"id": "c"}]}}, "c", None),
+        (
+            "vllm",
+            {"/v1/models": {"data": [{"id": "a", "max_model_len": 7}, {"id": "b", "max_model_len": 9}]}},
+            "a",
+            7,
+        ),
+        ("tensorrt_llm_triton", {"/v2/models/ensemble/ready": b""}, None, None),
+        ("vllm-generate", {"/health": b""}, None, None),
+        ("jetstream-v1", {"/v1/health": {"is_live": "True"}}, None, None),
+        ("fastgen-rest", {"/healthz": b"ok"}, None, None),
+        ("aml", {}, None, None),
+        ("fastgen", {}, None, None),
+    ],
+)
+def test_what_each_backend_asks(
+    backend: str, pages: dict[str, Any], model: str | None, context: int | None
+) -> None:
+    with other(pages) as server:
+        facts = preflight.check(Endpoint(server.url, backend=backend))
+    assert (facts.model, facts.context_length) == (model, context)
+
+
+def test_the_context_length_is_the_chosen_models() -> None:
+    listed = {"data": [{"id": "a", "max_model_len": 7}, {"id": "b", "max_model_len": 9}]}
+    with other({"/v1/models": listed}) as server:
+        assert preflight.check(Endpoint(server.url, model="b")).context_length == 9
+
+
+def test_the_models_name_is_checked_only_where_requests_carry_it() -> None:
+    with other({"/info": INFO}) as server:
+        assert preflight.check(Endpoint(server.url, backend="tgi", model="mine")).model == "mine"
+    with other(ALONE["Ollama"]) as server:
+        assert preflight.check(Endpoint(server.url, backend="ollama", model="o")).model == "o"
+        with pytest.raises(ConfigError, match="it has o:latest"):
+            preflight.check(Endpoint(server.url, backend="ollama", model="x"))
+
+
+def test_triton_without_the_model() -> None:
+    missing = answer(400, {"error": "no model"})
+    pages = {"/v2/models/m/ready": missing, "/v2/health/ready": answer(200, b"")}
+    with ScriptedServer(lambda request: [], get=pages) as server:
+        message = refused(server, ConfigError, backend="triton", model="m")
+    assert "/v2/models/m/ready answered 400" in message
