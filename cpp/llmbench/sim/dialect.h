@@ -65,7 +65,10 @@ class Dialect {
   virtual HttpReply Page(int form, const Load& load) const;
   // Whether the request brings the key, or needs none.
   virtual bool MayPass(const HttpRequest& request, const std::string& key) const;
-  virtual HttpReply Error(const ApiError& error) const = 0;
+  // `answer` is the request's, of which only what was understood is set.
+  virtual HttpReply Error(const ApiError& error, const Answer& answer) const = 0;
+  // One request per connection.
+  virtual bool ClosesConnections() const { return false; }
   virtual const BodyRules& Rules(int form) const = 0;
   // What the server does with an understood request: refuses it, or changes what it asks for.
   virtual ApiError Take(int form, const HttpRequest& http, GenerationRequest* request) const;

@@ -172,6 +172,39 @@ class Reader {
         return ReadBool(field, content, &request_->echo);
       case FieldUse::kLogProbs:
         return ReadBool(field, content, &request_->log_probs);
+      case FieldUse::kEndId: {
+        int64_t id;
+        if (content.get_int64().get(id) != simdjson::SUCCESS) return WrongType(field, "a whole number");
+        if (id < 0) request_->ignore_eos = true;
+        return true;
+      }
+      case FieldUse::kOpenUnit: {
+        double number;
+        if (content.get_double().get(number) != simdjson::SUCCESS) return WrongType(field, "a number");
+        if (number > 0 && number < 1) return true;
+        return Fail(Refusal::kValue, "`" + Last(field) + "` must be > 0.0 and < 1.0", field);
+      }
+      case FieldUse::kLabels:
+        return ReadLabels(field, content);
+      case FieldUse::kEightLevels: {
+        std::string text;
+        if (!ReadString(field, content, &text)) return false;
+        request_->eight_levels = text == "EightSeverityLevels";
+        return true;
+      }
+    }
+    return true;
+  }
+
+  static std::string Last(std::string_view path) { return std::string(path.substr(path.rfind('.') + 1)); }
+
+  bool ReadLabels(std::string_view field, value& content) {
+    simdjson::ondemand::array list;
+    if (content.get_array().get(list) != simdjson::SUCCESS) return WrongType(field, "a list of strings");
+    for (auto element : list) {
+      std::string_view text;
+      if (element.get_string().get(text) != simdjson::SUCCESS) return WrongType(field, "a list of strings");
+      request_->labels.emplace_back(text);
     }
     return true;
   }
@@ -385,6 +418,8 @@ class Reader {
     }
     if (rules_.needs_max_tokens && request_->max_tokens < 0)
       return {Refusal::kMissing, 400, "Field required: 'max_tokens'.", "max_tokens"};
+    if (rules_.needs_model && request_->model.empty())
+      return {Refusal::kMissing, 400, "Field required: 'model'.", "model"};
     if (instructions_.tokens > 0) {
       Prompt& prompt = request_->prompts.front();
       prompt.tokens += instructions_.tokens;

@@ -55,6 +55,7 @@ struct GenerationRequest {
   bool details = false;
   bool echo = false;  // the answer's text begins with the prompt
   bool log_probs = false;
+  bool eight_levels = false;
   int64_t max_tokens = -1;  // -1: not named
   int64_t max_length = -1;  // prompt and output together; -1: not named
   int64_t min_tokens = 0;
@@ -62,6 +63,7 @@ struct GenerationRequest {
   std::string model;  // empty: not named
   std::string id;     // the body's own; empty: none
   std::vector<Prompt> prompts;
+  std::vector<std::string> labels;
 
   size_t choices() const { return prompts.size() * static_cast<size_t>(n); }
   int64_t prompt_tokens() const {
@@ -97,6 +99,10 @@ enum class FieldUse : uint8_t {
   kDetails,
   kEcho,
   kLogProbs,
+  kEndId,        // -1 keeps the output from ending
+  kOpenUnit,     // a number between 0 and 1, without these two
+  kLabels,       // a list of names
+  kEightLevels,  // severities from 0 to 7 if it is "EightSeverityLevels"
 };
 
 // One field. The path has a dot for each object on the way and [] for each list: "parameters.details",
@@ -114,6 +120,7 @@ struct BodyRules {
   bool needs_json_type = true;
   bool streams_by_default = false;
   bool needs_max_tokens = false;
+  bool needs_model = false;
 };
 
 // Parses bodies one after another; owns the parser's buffers. One per thread.

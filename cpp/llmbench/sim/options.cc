@@ -14,7 +14,7 @@ namespace {
 
 const std::vector<std::string> kDresses = {"blanks", "bom",     "comments", "extensions",
                                            "ids",    "nospace", "trailers"};
-const std::vector<std::string> kExtras = {"numbers", "duplicates"};
+const std::vector<std::string> kExtras = {"duplicates", "numbers", "strings"};
 
 constexpr double kNoLimit = std::numeric_limits<double>::infinity();
 
@@ -227,7 +227,8 @@ std::vector<Entry> MakeEntries() {
   add(Choice(shape, "aml_output", &O::aml_output,
              {"indexed", "list", "output", "generated_text", "predictions"},
              "what AML's container answers with"));
-  add(Text(shape, "extras", &O::extras, "unknown members of every event: any of numbers,duplicates"));
+  add(Text(shape, "extras", &O::extras,
+           "what stands in every event beside the answer: any of duplicates,numbers,strings"));
   add(Whole(shape, "padding_bytes", &O::padding_bytes, 0, 1e8,
             "size that an unknown member brings every event to; 0: no such member"));
 

@@ -103,6 +103,7 @@ void ServingLoop::TakeRequest(uint32_t slot) {
   const Route route = FindRoute(connection);
   const Dialect& dialect = *connection.answer.dialect;
   connection.answer.form = route.form;
+  if (dialect.ClosesConnections()) connection.answer.closes = true;
   if (static_cast<double>(turn_ns_ - started_ns_) < options_.startup_s * kNsPerSecond) {
     Refuse(slot, {Refusal::kNotReady, 503, "Loading model", ""});
     return;
@@ -188,8 +189,12 @@ void ServingLoop::SendReply(uint32_t slot, HttpReply reply) {
 }
 
 void ServingLoop::Refuse(uint32_t slot, const ApiError& error, std::string extra) {
-  HttpReply reply = StyledError(options_.error_body, error, connections_[slot]->answer.dialect->Error(error));
+  Connection& connection = *connections_[slot];
+  const Answer& answer = connection.answer;
+  HttpReply reply = StyledError(options_.error_body, error, answer.dialect->Error(error, answer));
   reply.extra += extra;
+  // Some servers refuse in a stream.
+  if (reply.status < 300) LogTruth(connection, reply.status, true);
   SendReply(slot, std::move(reply));
 }
 
@@ -340,7 +345,7 @@ bool ServingLoop::ReplyFault(uint32_t slot) {
       if (answer.request.stream) return false;
       LogTruth(connection, 200, false);
       const ApiError error = {Refusal::kInjected, 500, "injected fault", ""};
-      HttpReply reply = StyledError(options_.error_body, error, answer.dialect->Error(error));
+      HttpReply reply = StyledError(options_.error_body, error, answer.dialect->Error(error, answer));
       reply.status = 200;
       SendReply(slot, std::move(reply));
       return true;

@@ -82,8 +82,8 @@ OpenAiDialect::OpenAiDialect(const DialectContext& context, const OpenAiManners&
       unfinished_completion_(Or(options_.unfinished_reason, manners.unfinished_completion)),
       usage_(Or(options_.usage, manners.usage)),
       completion_usage_(Or(options_.usage, manners.completion_usage)),
-      tgi_(manners.model_refusal == "tgi"),
-      mii_(manners.model_refusal == "mii") {}
+      errors_(manners.errors),
+      heeds_ignore_eos_(manners.heeds_ignore_eos) {}
 
 Route OpenAiDialect::Find(const HttpRequest& request) const {
   const std::string_view target = request.target;
@@ -125,14 +125,15 @@ bool OpenAiDialect::MayPass(const HttpRequest& request, const std::string& key) 
   return request.target.compare(0, 3, "/v1") != 0 || Dialect::MayPass(request, key);
 }
 
-HttpReply OpenAiDialect::Error(const ApiError& error) const {
+HttpReply OpenAiDialect::Error(const ApiError& error, const Answer& /*answer*/) const {
   HttpReply reply;
   reply.status = error.status;
   switch (error.why) {
     case Refusal::kKey:
-      reply.body = mii_ ? R"({"detail":{"error":{"message":"","type":"invalid_request_error","param":null,)"
-                          R"("code":"invalid_api_key"}}})"
-                        : R"({"error":"Unauthorized"})";
+      reply.body = errors_ == OpenAiErrors::kMii
+                       ? R"({"detail":{"error":{"message":"","type":"invalid_request_error","param":null,)"
+                         R"("code":"invalid_api_key"}}})"
+                       : R"({"error":"Unauthorized"})";
       return reply;
     case Refusal::kPath:
       reply.body = ErrorMember("detail", "Not Found");
@@ -148,14 +149,14 @@ HttpReply OpenAiDialect::Error(const ApiError& error) const {
     default:
       break;
   }
-  if (mii_) {
+  if (errors_ == OpenAiErrors::kMii) {
     if (error.why == Refusal::kModel) reply.status = 400;
     reply.body = R"({"object":"error","message":)";
     AppendJsonString(error.message, &reply.body);
     reply.body += R"(,"type":"invalid_request_error","param":null,"code":)";
     AppendNumber(int64_t{reply.status}, &reply.body);
     reply.body += '}';
-  } else if (tgi_) {
+  } else if (errors_ == OpenAiErrors::kTgi) {
     reply.body = R"({"error":)";
     AppendJsonString(error.message, &reply.body);
     reply.body += R"(,"error_type":"validation"})";
@@ -168,6 +169,11 @@ HttpReply OpenAiDialect::Error(const ApiError& error) const {
 
 const BodyRules& OpenAiDialect::Rules(int form) const {
   return RulesOf(form == kChat, options_.strict_fields && form != kTokenize);
+}
+
+ApiError OpenAiDialect::Take(int /*form*/, const HttpRequest& /*http*/, GenerationRequest* request) const {
+  if (!heeds_ignore_eos_) request->ignore_eos = false;
+  return {};
 }
 
 std::string_view OpenAiDialect::IdPrefix(int form) const { return form == kChat ? "chatcmpl-" : "cmpl-"; }
@@ -447,7 +453,7 @@ HttpReply OpenAiDialect::Document(const Answer& answer) const {
 
 bool OpenAiDialect::ErrorEvent(const Answer& /*answer*/, EventStream* events) const {
   const ApiError error = {Refusal::kInjected, 500, "injected fault", ""};
-  if (tgi_) {
+  if (errors_ == OpenAiErrors::kTgi) {
     events->Event(R"({"error":{"message":"injected fault","http_status_code":424}})");
   } else {
     events->Event(StyledError(options_.error_body, error, {500, "", ErrorObject(error), ""}).body);

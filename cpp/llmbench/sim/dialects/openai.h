@@ -8,13 +8,16 @@
 
 namespace llmbench::sim {
 
+enum class OpenAiErrors { kVllm, kTgi, kMii };
+
 // In what the servers that speak OpenAI's API differ, where the options do not say otherwise.
 struct OpenAiManners {
   RoleDelta role = RoleDelta::kLate;
   UnfinishedReason unfinished_completion = UnfinishedReason::kNull;
   UsagePlace usage = UsagePlace::kAsked;
   UsagePlace completion_usage = UsagePlace::kAsked;
-  std::string_view model_refusal = "";  // empty: vLLM's; "mii": 400, flat; "tgi"
+  OpenAiErrors errors = OpenAiErrors::kVllm;
+  bool heeds_ignore_eos = true;
 };
 
 class OpenAiDialect final : public Dialect {
@@ -24,8 +27,9 @@ class OpenAiDialect final : public Dialect {
   Route Find(const HttpRequest& request) const override;
   HttpReply Page(int form, const Load& load) const override;
   bool MayPass(const HttpRequest& request, const std::string& key) const override;
-  HttpReply Error(const ApiError& error) const override;
+  HttpReply Error(const ApiError& error, const Answer& answer) const override;
   const BodyRules& Rules(int form) const override;
+  ApiError Take(int form, const HttpRequest& http, GenerationRequest* request) const override;
 
   std::string_view IdPrefix(int form) const override;
   void Begin(Answer* answer) const override;
@@ -61,8 +65,8 @@ class OpenAiDialect final : public Dialect {
   const UnfinishedReason unfinished_completion_;
   const UsagePlace usage_;
   const UsagePlace completion_usage_;
-  const bool tgi_;
-  const bool mii_;
+  const OpenAiErrors errors_;
+  const bool heeds_ignore_eos_;
 };
 
 }  // namespace llmbench::sim
