@@ -156,7 +156,8 @@ class Endpoint:
     def page_path(self, path: str) -> str:
         """Where a page of the server's own is, such as /health: beside the /v1 of a URL that ends in one."""
         full = self.full_path(path)
-        return full if path.startswith("/v1/") else full.replace("/v1" + path, path)
+        beside = full.removesuffix("/v1" + path)
+        return full if beside == full or path.startswith("/v1/") else beside + path
 
     @property
     def metrics_url(self) -> str | None:

@@ -237,7 +237,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def _get(endpoint: Endpoint, path: str, url: str, timeout_s: float) -> tuple[int, dict[str, str], bytes]:
-    connection = _connection(endpoint, timeout_s or None)
+    connection = open_connection(endpoint, timeout_s or None)
     try:
         connection.request(
             "GET",
@@ -257,7 +257,8 @@ def _get(endpoint: Endpoint, path: str, url: str, timeout_s: float) -> tuple[int
         connection.close()
 
 
-def _connection(endpoint: Endpoint, timeout_s: float | None) -> http.client.HTTPConnection:
+def open_connection(endpoint: Endpoint, timeout_s: float | None) -> http.client.HTTPConnection:
+    """A connection of the standard library's to where the endpoint says, made when first used."""
     if endpoint.unix_socket is not None:
         return _UnixConnection(endpoint.unix_socket, endpoint.host, timeout_s)  # type: ignore[arg-type]
     host, port = endpoint.host, endpoint.port

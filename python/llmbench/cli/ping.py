@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
 from llmbench.cli import flags
 
 if TYPE_CHECKING:
+    from llmbench.backends import Backend
     from llmbench.results import Result
 
 _KERNEL, _MERGED, _REASONING = 1, 2, 4
+_TOKEN_SOURCES = (None, "usage", "token_ids", "tokenizer", "events")
 _TIMES = (
     ("sent_ns", "request sent"),
     ("first_byte_ns", "first byte"),
@@ -34,7 +35,14 @@ def parser() -> flags.Parser:
         "--timeout", type=flags.positive, default=60.0, metavar="S", help="for the whole request"
     )
     group.add_argument("--no-stream", action="store_true", help="ask for the answer in one piece")
-    group.add_argument("--json", action="store_true", help="print it as JSON")
+    group.add_argument(
+        "--wait-ready", type=flags.seconds, default=0.0, metavar="S", help="wait this long for the server"
+    )
+    form = group.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print it as JSON")
+    form.add_argument(
+        "--raw", action="store_true", help="send it once more, and show the bytes of request and answer"
+    )
     return parser
 
 
@@ -42,9 +50,11 @@ def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     from llmbench import load, runner, workloads
 
+    endpoint = flags.endpoint_from(args)
+    workload = workloads.from_prompts([args.prompt], args.output_len, name="ping")
     result = runner.run(
-        flags.endpoint_from(args),
-        workloads.from_prompts([args.prompt], args.output_len, name="ping"),
+        endpoint,
+        workload,
         load.burst(1),
         connect="new",
         request_timeout=args.timeout,
@@ -52,12 +62,19 @@ def main(argv: list[str]) -> int:
         save=False,
         save_text=True,
         progress=False,
+        wait_ready=args.wait_ready,
     )
     answer = describe(result)
     if args.json:
         print(json.dumps(answer, ensure_ascii=False))
     else:
-        _show(answer, args)
+        _show(answer, endpoint.preset)
+    if args.raw:
+        from llmbench.cli import raw_exchange
+
+        raw_exchange.show(
+            endpoint, workload, answer["model"], stream=not args.no_stream, timeout_s=args.timeout
+        )
     return 0 if answer["outcome"] == "ok" else 1
 
 
@@ -95,6 +112,7 @@ def describe(result: Result) -> dict[str, Any]:
         "prompt_tokens": _count(row["prompt_tokens"]),
         "cached_tokens": _count(row["cached_tokens"]),
         "output_tokens": _count(row["output_tokens"]),
+        "token_source": _TOKEN_SOURCES[int(row["token_source"])],
         "finish_reason": bytes(row["finish_reason"]).rstrip(b"\0").decode("utf-8", "replace") or None,
         "text": result.texts[0] if result.texts else "",
     }
@@ -104,8 +122,8 @@ def _count(value: Any) -> int | None:
     return int(value) if value >= 0 else None
 
 
-def _show(answer: dict[str, Any], args: argparse.Namespace) -> None:
-    print(f"{answer['url']} ({args.backend}), model {answer['model']}, at {answer['address']}")
+def _show(answer: dict[str, Any], preset: Backend) -> None:
+    print(f"{answer['url']} ({preset.name}), model {answer['model']}, at {answer['address']}")
     opened = [
         f"{name} {answer[f'{name}_ms']:.2f} ms" for name in ("dns", "connect", "tls") if answer[f"{name}_ms"]
     ]
@@ -124,10 +142,27 @@ def _show(answer: dict[str, Any], args: argparse.Namespace) -> None:
             f"{event['at_ms']:12.3f} ms  event {number:<4} {gap:>10}  {' '.join([tokens, *marks]).strip()}".rstrip()
         )
         before = event["at_ms"]
+    print(f"{preset.name} {can_report(preset)}")
     counts = [f"{answer[name]} {name.replace('_', ' ')}" for name in _COUNTS if answer[name] is not None]
-    print(f"usage: {', '.join(counts) or 'none reported'}; finished by {answer['finish_reason']}")
+    source = f" (counted by {answer['token_source']})" if answer["token_source"] else ""
+    print(f"usage: {', '.join(counts) or 'none reported'}{source}; finished by {answer['finish_reason']}")
     if answer["text"]:
         print(f"text: {answer['text']!r}")
+
+
+def can_report(preset: Backend) -> str:
+    """What of an answer the backend's servers tell, in one line."""
+    told = {
+        "a first token": preset.streams,
+        f"exact tokens ({preset.reports})" if preset.counts else "exact tokens": preset.counts,
+        "finish reasons": preset.finish_reasons,
+        "cached tokens": preset.cached_tokens,
+        "metrics": preset.metrics_path is not None,
+    }
+    can = [name for name, yes in told.items() if yes]
+    cannot = [name for name, yes in told.items() if not yes]
+    said = [f"can report {', '.join(can)}"] if can else []
+    return "; ".join(said + ([f"cannot report {', '.join(cannot)}"] if cannot else []))
 
 
 _COUNTS = ("prompt_tokens", "cached_tokens", "output_tokens")
