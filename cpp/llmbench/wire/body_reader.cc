@@ -6,6 +6,7 @@
 
 #include "llmbench/wire/document_parser.h"
 #include "llmbench/wire/escape.h"
+#include "llmbench/wire/grpc_frames.h"
 #include "llmbench/wire/line_parser.h"
 #include "llmbench/wire/server_error.h"
 
@@ -38,9 +39,10 @@ std::unique_ptr<Framing> MakeFraming(StreamFraming framing, size_t max_event_byt
       return std::make_unique<LineParser>(max_event_bytes, framing == StreamFraming::kNul);
     case StreamFraming::kDocuments:
       return std::make_unique<DocumentParser>(max_event_bytes);
+    case StreamFraming::kGrpc:
+      return std::make_unique<GrpcFrames>(max_event_bytes);
     case StreamFraming::kNone:
     case StreamFraming::kSse:
-    case StreamFraming::kGrpc:
       break;
   }
   return nullptr;
@@ -114,7 +116,15 @@ void BodyReader::OnBody(std::string_view body, EventSink& sink) {
 // Content types are not to be trusted: the first character tells. False while only space has come, or after a
 // failure.
 bool BodyReader::Recognise(std::string_view& body) {
-  body.remove_prefix(std::min(body.find_first_not_of(" \t\r\n"), body.size()));
+  if (grpc()) {  // which is binary: there is nothing to recognise, and the reader of the head knows its type
+    framing_ = own_framing_.get();
+    content_ = Content::kEvents;
+    return true;
+  }
+  // An empty line of a format whose lines end in NUL is nothing but that.
+  constexpr std::string_view kSpace(" \t\r\n\0", 5);
+  body.remove_prefix(
+      std::min(body.find_first_not_of(kSpace.substr(0, own_framing_ != nullptr ? 5 : 4)), body.size()));
   if (body.empty()) return false;
   if (body[0] == '{' || body[0] == '[') {
     // In a format that streams JSON without more around it, a stream and a document begin alike.
@@ -168,6 +178,11 @@ void BodyReader::OnEvent(const Frame& event, EventSink& sink) {
     }
     return;
   }
+  if (grpc() && !streamed_) {  // the reply of a unary call
+    answer_.not_streamed = true;
+    decoder_->DecodeDocument(event.payload, answer_);
+    return;
+  }
   const StreamEvent output = decoder_->Decode(event.payload, answer_);
   if (output.kind == EventKind::kNone && output.tokens == 0) return;
   had_output_ = true;
@@ -219,7 +234,9 @@ void BodyReader::FinishEvents(EventSink& sink) {
   if (format_.rules().done_at_end && events_ > 0 && !torn) answer_.done = true;
   const bool finished = answer_.finish_reason[0] != '\0';
   if (events_ == 0) {
-    if (IsType(content_type_, "text/event-stream")) {
+    if (grpc()) {
+      Fail(WireError::kTruncatedNoDone, "the stream ended within its first message");
+    } else if (IsType(content_type_, "text/event-stream")) {
       Fail(WireError::kEmptyStream, "the stream held no event");
     } else {
       Fail(WireError::kContentType, "the answer held no event and is of type " + content_type_);

@@ -88,6 +88,7 @@ class BodyReader {
     kDropped,    // the answer has failed: only the end of the body matters
   };
 
+  bool grpc() const { return format_.rules().framing == StreamFraming::kGrpc; }
   bool Recognise(std::string_view& body);
   void OnEvents(std::string_view body, EventSink& sink);
   void OnEvent(const Frame& event, EventSink& sink);

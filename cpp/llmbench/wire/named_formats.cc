@@ -10,6 +10,7 @@ constexpr NamedFormat kFormats[] = {
      R"([{"/choices/0/text": "*"}])"},
     {"openai-chat", Decoding::kOpenAiChat, R"({"framing": "sse", "done": "[DONE]"})",
      R"([{"/choices/0/delta": "*"}])"},
+    {"fastgen-grpc", Decoding::kFastGenGrpc, "", ""},  // protobuf: no rules
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "llmbench/wire/escape.h"
+#include "llmbench/wire/fastgen_grpc_decoder.h"
 #include "llmbench/wire/field_decoder.h"
 #include "llmbench/wire/openai_decoder.h"
 #include "llmbench/wire/wire_format.h"
@@ -33,6 +34,8 @@ std::unique_ptr<StreamDecoder> MakeStreamDecoder(const WireFormat& format,
       return MakeOpenAiCompletionsDecoder(std::move(scratch));
     case WireFormat::Decoding::kOpenAiChat:
       return MakeOpenAiChatDecoder(std::move(scratch));
+    case WireFormat::Decoding::kFastGenGrpc:
+      return MakeFastGenGrpcDecoder();
     case WireFormat::Decoding::kRules:
       return MakeFieldDecoder(format, std::move(scratch));
   }

@@ -40,6 +40,7 @@ absl::StatusOr<WireFormat> WireFormat::Named(std::string_view name, std::string_
     definition->rules = *std::move(parsed);
   }
   WireRules& all = definition->rules;
+  if (definition->decoding == Decoding::kFastGenGrpc) all.framing = StreamFraming::kGrpc;
   if (all.done_payloads.empty() && all.done_if.empty() && !all.done_at_end) {
     if (all.framing == StreamFraming::kSse) {
       all.done_payloads = {"[DONE]"};
@@ -77,6 +78,7 @@ const std::vector<std::string>& WireFormat::Names() {
 }
 
 std::string_view WireFormat::counts() const {
+  if (decoding() == Decoding::kFastGenGrpc) return "cumulative";
   if (decoding() != Decoding::kRules) return "usage";
   const auto known = [this](Field field) {
     return !rules().event[field].empty() || !rules().document[field].empty();
@@ -92,6 +94,7 @@ bool WireFormat::finish_reasons() const {
 
 std::string WireFormat::end() const {
   if (rules().framing == StreamFraming::kNone) return "the end of the body";
+  if (rules().framing == StreamFraming::kGrpc) return "the grpc-status";
   for (const Conditions& group : rules().done_if) {
     std::string text;
     for (const Condition& condition : group) {

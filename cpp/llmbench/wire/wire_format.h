@@ -17,7 +17,7 @@ namespace llmbench::wire {
 class WireFormat {
  public:
   // Which decoder reads it.
-  enum class Decoding : uint8_t { kRules, kOpenAiCompletions, kOpenAiChat };
+  enum class Decoding : uint8_t { kRules, kOpenAiCompletions, kOpenAiChat, kFastGenGrpc };
 
   // One of Names(), with some of its rules replaced when `rules` (a JSON object, see ParseWireRules) is not
   // "". "template" is nothing but its rules.
