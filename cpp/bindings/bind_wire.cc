@@ -2,8 +2,11 @@
 #include <pybind11/stl.h>
 
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "bindings.h"
+#include "llmbench/wire/guess_format.h"
 #include "llmbench/wire/wire_format.h"
 
 namespace py = pybind11;
@@ -35,11 +38,18 @@ void CheckWireRules(const std::string& name, const std::string& rules) {
   ThrowIfError(wire::WireFormat::Named(name, rules).status());
 }
 
+std::vector<std::string> GuessWireFormat(const std::string& bytes) {
+  std::vector<std::string> names;
+  for (const std::string_view name : wire::GuessFormats(bytes)) names.emplace_back(name);
+  return names;
+}
+
 }  // namespace
 
 void BindWire(py::module_& m) {
   m.def("wire_formats", &WireFormats);
   m.def("check_wire_rules", &CheckWireRules, py::arg("wire_format"), py::arg("wire_rules"));
+  m.def("guess_wire_format", &GuessWireFormat, py::arg("bytes"));
 }
 
 }  // namespace llmbench::python

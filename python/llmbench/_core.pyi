@@ -192,6 +192,16 @@ def plan_offsets(config: RunConfig, n: int) -> npt.NDArray[np.int64]:
 def draw_items(config: RunConfig, n: int) -> npt.NDArray[np.uint32]:
     """Which workload item each of the first n requests sends."""
 
+def wire_formats() -> list[dict[str, Any]]:
+    """Every wire format: name, and of all but `template` framing, streams, always_streams, counts (usage,
+    cumulative, token_ids, none), finish_reasons, end."""
+
+def check_wire_rules(wire_format: str, wire_rules: str) -> None:
+    """Raises CoreError, which says what is wrong with the rules."""
+
+def guess_wire_format(bytes: bytes) -> list[str]:
+    """The wire formats an answer of these bytes looks like, likeliest first."""
+
 class SimServer:
     """The simulated LLM server, serving from threads of its own until stopped. docs/simulator.md has the
     `options`."""

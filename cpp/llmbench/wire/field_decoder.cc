@@ -552,6 +552,11 @@ class FieldDecoder final : public StreamDecoder {
       return;
     }
     const std::string where = ": " + Quote(json);
+    if (error == simdjson::INCORRECT_TYPE) {  // by its first character: it may be no JSON at all
+      simdjson::dom::element root;
+      error = scratch_->Parse(json, root);
+      if (error == SUCCESS) error = simdjson::INCORRECT_TYPE;
+    }
     if (error == simdjson::INCORRECT_TYPE) {
       answer.Fail(WireError::kSchema, "expected an object" + where);
     } else if (error == simdjson::UTF8_ERROR) {
