@@ -153,6 +153,11 @@ class Endpoint:
             base = base[: -len("/v1")]
         return base + path
 
+    @property
+    def answer_rules(self) -> dict[str, Any]:
+        """What is laid over the rules of the wire format: the preset's, and then ours."""
+        return {**self.preset.rules, **self.wire_rules}
+
     def page_path(self, path: str) -> str:
         """Where a page of the server's own is, such as /health: beside the /v1 of a URL that ends in one."""
         full = self.full_path(path)

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from llmbench import recognition, secrecy
+from llmbench import _core, recognition, secrecy
+from llmbench.backends import get
 from llmbench.endpoint import Endpoint
 from llmbench.errors import ConfigError, LlmbenchError, ServerUnreachableError
 
 _SHOWN_MODELS = 20
 _LARGEST_ANSWER = 8 << 20
+_EXCERPT = 8 << 10
 _ANY_MODEL = "llmbench-sim"
 """What the simulated server lists when it was given no name: it answers to any."""
 
@@ -112,6 +114,41 @@ def recognize(endpoint: Endpoint, timeout_s: float = 10.0) -> recognition.Seen |
         return status, body
 
     return recognition.recognize(get)
+
+
+def explain_answers(endpoint: Endpoint, path: str, body: bytes, timeout_s: float = 10.0) -> str | None:
+    """One line about what answers there, for a run whose every answer was unreadable: by what the server tells about
+    itself, else by one more answer. None where nothing tells that it is another kind of server."""
+    preset = endpoint.preset
+    seen = recognize(endpoint, timeout_s)
+    if seen is not None and not seen.software.speaks(preset):
+        return seen.explain(preset)
+    if preset.encode is not None:
+        return None
+    formats = _core.guess_wire_format(_beginning(endpoint, path, body, timeout_s))
+    if not formats or preset.wire_format in formats:
+        return None
+    name = recognition.preset_of_format(formats[0])
+    if name is None:
+        return None
+    return f"the answers look like those of {get(name).description}: did you mean --backend {name}?"
+
+
+def _beginning(endpoint: Endpoint, path: str, body: bytes, timeout_s: float) -> bytes:
+    """The first bytes of the answer to one request, or none."""
+    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+    connection = open_connection(endpoint, timeout_s)
+    found = b""
+    try:
+        connection.request(endpoint.preset.method, path, body, headers | dict(endpoint.wire_headers()))
+        response = connection.getresponse()
+        while len(found) < _EXCERPT and (part := response.read1(_EXCERPT - len(found))):
+            found += part
+    except (OSError, http.client.HTTPException):
+        pass  # what came so far may tell
+    finally:
+        connection.close()
+    return found
 
 
 def _check_not_another(endpoint: Endpoint, timeout_s: float) -> None:

@@ -191,7 +191,7 @@ def synthetic(
     if lengths.size and lengths.min() < 1:
         raise ConfigError(f"prompt lengths must be at least 1 token, not {lengths.min()}")
     lengths = lengths + prefix_len
-    counter = _load_tokenizer(tokenizer)
+    counter = load_tokenizer(tokenizer)
     if counter is None:
         prompts: list[str] = list(_texts(lengths, seed, prefix_len))
         counted = lengths
@@ -218,7 +218,7 @@ def from_prompts(
 ) -> Workload:
     """Prompts of your own: texts, token ids or message lists."""
     items = list(prompts)
-    counter = _load_tokenizer(tokenizer)
+    counter = load_tokenizer(tokenizer)
     if prompt_tokens is None:
         counted: npt.ArrayLike = _count_all(counter, items)
     else:
@@ -259,7 +259,7 @@ def sharegpt(
     pairs = [pair for pair in (_first_turns(entry) for entry in data) if pair is not None]
     if not pairs:
         raise ConfigError(f"{file} holds no conversation of two turns: is it in ShareGPT's form?")
-    counter = _load_tokenizer(tokenizer)
+    counter = load_tokenizer(tokenizer)
     wanted = len(pairs) if n is None else n
     _at_least("n", wanted, 1)
     order = np.random.default_rng([0x736772, _seed(seed)]).permutation(len(pairs))
@@ -353,7 +353,7 @@ def custom(
     lengths = np.asarray(inputs, dtype=np.int64)
     unknown = np.flatnonzero(lengths < 0)
     if unknown.size:
-        lengths[unknown] = _count_all(_load_tokenizer(tokenizer), [prompts[i] for i in unknown.tolist()])
+        lengths[unknown] = _count_all(load_tokenizer(tokenizer), [prompts[i] for i in unknown.tolist()])
     if n is not None and len(prompts) < n:
         index = np.arange(n) % len(prompts)
         distinct = len(prompts)
@@ -447,7 +447,8 @@ def _uniform(chance: np.random.Generator, middle: int, ratio: float, n: int) -> 
 # Counting tokens
 
 
-def _load_tokenizer(tokenizer: TokenizerLike) -> Tokenizer | None:
+def load_tokenizer(tokenizer: TokenizerLike) -> Tokenizer | None:
+    """The tokenizer itself, from wherever it is. Raises ConfigError."""
     if tokenizer is None or not isinstance(tokenizer, str | PathLike):
         return tokenizer
     path = Path(tokenizer)
