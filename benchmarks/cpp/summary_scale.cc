@@ -84,15 +84,16 @@ int Make(const std::string& path, int64_t requests, int events, uint32_t tokens)
 
 int Measure(const std::string& path) {
   const auto begin = std::chrono::steady_clock::now();
-  const auto found = SummarizeFile(path, {});
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const auto digest = RunDigest::Load(path);
+  const auto found = digest.ok() ? digest->Summarize({}) : absl::StatusOr<RunSummary>(digest.status());
   if (!found.ok()) {
     std::fprintf(stderr, "%s\n", std::string(found.status().message()).c_str());
     return 1;
   }
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   rusage usage;
   getrusage(RUSAGE_SELF, &usage);
-  const RunSummary& summary = found->summary;
+  const RunSummary& summary = *found;
   const Interval& tail = summary.latency_ms.at("itl").percentile_intervals.back();
   std::printf("%llu requests, %llu gaps: %.1f s (%.1f s of CPU), %.0f MB; ITL p99 from %.4g values' worth\n",
               static_cast<unsigned long long>(summary.requests),

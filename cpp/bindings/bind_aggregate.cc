@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "bindings.h"
+#include "llmbench/aggregate/intervals.h"
 #include "llmbench/aggregate/latency_histogram.h"
 #include "llmbench/aggregate/percentiles.h"
 #include "llmbench/aggregate/run_summary.h"
@@ -152,7 +153,7 @@ using Limits = std::map<std::string, double>;
 using Window = std::optional<std::pair<int64_t, int64_t>>;
 
 SummaryOptions CheckedOptions(std::vector<double> percents, Limits goodput, bool goodput_from_schedule,
-                              bool ignore_eos, const Window& window_ns) {
+                              bool ignore_eos, const Window& window_ns, size_t threads) {
   for (const auto& [name, limit] : goodput) {
     if (name != "ttft" && name != "tpot" && name != "e2el") {
       throw py::value_error("goodput: there is no limit on '" + name +
@@ -166,14 +167,15 @@ SummaryOptions CheckedOptions(std::vector<double> percents, Limits goodput, bool
   options.goodput_from_schedule = goodput_from_schedule;
   options.ignore_eos = ignore_eos;
   if (window_ns) options.window = {window_ns->first, window_ns->second};
+  options.threads = threads;
   return options;
 }
 
 py::dict SummarizeTable(const std::shared_ptr<RecordTable>& table, std::vector<double> percents,
-                        Limits goodput, bool goodput_from_schedule, bool ignore_eos,
-                        const Window& window_ns) {
-  const SummaryOptions options =
-      CheckedOptions(std::move(percents), std::move(goodput), goodput_from_schedule, ignore_eos, window_ns);
+                        Limits goodput, bool goodput_from_schedule, bool ignore_eos, const Window& window_ns,
+                        size_t threads) {
+  const SummaryOptions options = CheckedOptions(std::move(percents), std::move(goodput),
+                                                goodput_from_schedule, ignore_eos, window_ns, threads);
   RunSummary summary;
   {
     // The table never changes once loaded, and our reference keeps it; nothing of Python is touched.
@@ -183,19 +185,30 @@ py::dict SummarizeTable(const std::shared_ptr<RecordTable>& table, std::vector<d
   return ToDict(summary, options.percents);
 }
 
-py::tuple SummarizeResultFile(const std::string& path, std::vector<double> percents, Limits goodput,
-                              bool goodput_from_schedule, bool ignore_eos, const Window& window_ns) {
-  const SummaryOptions options =
-      CheckedOptions(std::move(percents), std::move(goodput), goodput_from_schedule, ignore_eos, window_ns);
-  absl::StatusOr<FileSummary> found;
-  {
+std::unique_ptr<RunDigest> LoadDigest(const std::string& path) {
+  absl::StatusOr<RunDigest> digest = [&path] {
     // Reads a file into memory nobody else has yet: no Python object is touched.
     const py::gil_scoped_release released;
-    found = SummarizeFile(path, options);
+    return RunDigest::Load(path);
+  }();
+  ThrowIfError(digest.status());
+  return std::make_unique<RunDigest>(*std::move(digest));
+}
+
+py::dict SummarizeDigest(const RunDigest& digest, std::vector<double> percents, Limits goodput,
+                         bool goodput_from_schedule, bool ignore_eos, const Window& window_ns,
+                         size_t threads) {
+  const SummaryOptions options = CheckedOptions(std::move(percents), std::move(goodput),
+                                                goodput_from_schedule, ignore_eos, window_ns, threads);
+  absl::StatusOr<RunSummary> summary;
+  {
+    // The digest never changes once loaded, and the caller's reference keeps it; nothing of Python is
+    // touched.
+    const py::gil_scoped_release released;
+    summary = digest.Summarize(options);
   }
-  ThrowIfError(found.status());
-  return py::make_tuple(ToDict(found->summary, options.percents),
-                        std::make_shared<RecordTable>(std::move(found->rows)));
+  ThrowIfError(summary.status());
+  return ToDict(*summary, options.percents);
 }
 
 py::array_t<double> PercentilesOf(const Values<double>& values, std::vector<double> percents) {
@@ -210,6 +223,22 @@ py::array_t<double> PercentilesOf(const Values<double>& values, std::vector<doub
   return py::array_t<double>(static_cast<py::ssize_t>(result.size()), result.data());
 }
 
+py::list PercentileIntervalsOf(const Values<double>& series, std::vector<double> percents) {
+  percents = CheckedPercents(std::move(percents));
+  const std::span<const double> values(series.data(), static_cast<size_t>(series.size()));
+  std::vector<Interval> intervals;
+  {
+    // The caller's reference keeps the array; what is reordered is a copy.
+    const py::gil_scoped_release released;
+    std::vector<double> scratch(values.begin(), values.end());
+    const std::vector<double> found = Percentiles(scratch, percents);
+    intervals = PercentileIntervals(values, scratch, percents, found);
+  }
+  py::list result;
+  for (const Interval& interval : intervals) result.append(ToDict(interval));
+  return result;
+}
+
 void RecordAll(LatencyHistogram& histogram, const Values<int64_t>& values) {
   for (const int64_t value : std::span(values.data(), static_cast<size_t>(values.size())))
     histogram.Record(value);
@@ -220,12 +249,17 @@ void RecordAll(LatencyHistogram& histogram, const Values<int64_t>& values) {
 void BindAggregate(py::module_& m) {
   m.def("summarize", &SummarizeTable, py::arg("table"), py::arg("percents") = SummaryOptions().percents,
         py::arg("goodput") = Limits(), py::arg("goodput_from_schedule") = false,
-        py::arg("ignore_eos") = false, py::arg("window_ns") = py::none());
-  m.def("summarize_file", &SummarizeResultFile, py::arg("path"),
-        py::arg("percents") = SummaryOptions().percents, py::arg("goodput") = Limits(),
-        py::arg("goodput_from_schedule") = false, py::arg("ignore_eos") = false,
-        py::arg("window_ns") = py::none());
+        py::arg("ignore_eos") = false, py::arg("window_ns") = py::none(), py::arg("threads") = 0);
+  py::class_<RunDigest>(m, "RunDigest",
+                        "A run's rows, and of its events what summaries are made of: read once from a file, "
+                        "summarized as often as wanted.")
+      .def(py::init(&LoadDigest), py::arg("path"))
+      .def_property_readonly("rows", &RunDigest::rows)
+      .def("summarize", &SummarizeDigest, py::arg("percents") = SummaryOptions().percents,
+           py::arg("goodput") = Limits(), py::arg("goodput_from_schedule") = false,
+           py::arg("ignore_eos") = false, py::arg("window_ns") = py::none(), py::arg("threads") = 0);
   m.def("percentiles", &PercentilesOf, py::arg("values"), py::arg("percents"));
+  m.def("percentile_intervals", &PercentileIntervalsOf, py::arg("series"), py::arg("percents"));
 
   py::class_<LatencyHistogram>(m, "Histogram",
                                "Mergeable log-linear histogram of nanoseconds, relative error at most 0.1 %.")

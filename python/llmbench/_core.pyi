@@ -20,14 +20,17 @@ class Workload:
     """Ready-made request bodies, copied once."""
 
     def __init__(
-        self, bodies: Sequence[bytes], prompt_tokens: npt.ArrayLike, asked_tokens: npt.ArrayLike
+        self,
+        bodies: Sequence[bytes],
+        prompt_tokens: npt.ArrayLike,
+        asked_tokens: npt.ArrayLike,
+        prompts: Sequence[str | None] | None = None,
     ) -> None: ...
     def __len__(self) -> int: ...
 
-class RunConfig:
-    """Plain attributes; see `llmbench/engine/run.h` for the meaning of each."""
+class Endpoint:
+    """Plain attributes; see `llmbench/engine/endpoint.h` for the meaning of each."""
 
-    # where to
     scheme: str  # http or https
     host: str
     port: int
@@ -38,6 +41,15 @@ class RunConfig:
     proxy: str
     ca_file: str
     insecure: bool
+
+    def __init__(self) -> None: ...
+
+class RunConfig:
+    """Plain attributes; see `llmbench/engine/run.h` for the meaning of each."""
+
+    # where to
+    endpoints: list[Endpoint]  # assign a list: what is read is a copy
+    balancing: str  # round-robin, random, least-in-flight, sticky
     # what
     wire_format: str  # a name of wire_formats()
     wire_rules: str  # a JSON object of rules that replace the format's; for `template` all of them; "": none
@@ -99,7 +111,7 @@ class Run:
         """Ends everything now; running requests are recorded as cut."""
     def finish(self) -> dict[str, Any]:
         """After the run is over: closes the result file and returns the client's evidence: start_unix_ns, interrupted,
-        stopped_because, address, connections, resolve_ms, workers: [{cpu_s, wall_s, run_queue_s, ...}],
+        stopped_because, address, given_up (a bool per endpoint), connections, resolve_ms, workers: [{cpu_s, wall_s, run_queue_s, ...}],
         read_lateness_ms, merged_width_ms, clock_uncertainty_ns, clock_steps, stalls, process_cpu_s. Raises
         CoreError("results")."""
 
@@ -169,6 +181,9 @@ class RunDigest:
         read the file again."""
 
 def percentiles(values: npt.ArrayLike, percents: Sequence[float]) -> npt.NDArray[np.float64]: ...
+def percentile_intervals(series: npt.ArrayLike, percents: Sequence[float]) -> list[dict[str, Any]]:
+    """The 95 % intervals of `percentiles` of values in the order in which their requests were sent, as in
+    `summarize`."""
 
 class Histogram:
     """Mergeable log-linear histogram of nanoseconds, relative error at most 0.1 %."""

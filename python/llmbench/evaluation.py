@@ -5,17 +5,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmbench import precision, steadiness, timing
+from llmbench import precision, replicas, steadiness, timing
 from llmbench.errors import ResultsError
 from llmbench.verdict import Facts, Verdict, judge
 
 if TYPE_CHECKING:
-    from llmbench._core import RecordTable
+    from llmbench._core import RecordTable, RunDigest
 
 WARMUP = 0
 
@@ -40,7 +41,9 @@ def evaluate(
         "goodput_from_schedule": open_loop,
         "ignore_eos": bool(config.get("ignore_eos")),
     }
-    summary, table = _summarize(source, **options)
+    run = _opened(source)
+    table = run.rows
+    summary = run.summarize(**options)
     bins = steadiness.bins(table.requests, tokens=summary.pop("output_tokens_by_second"))
     summary["percents"] = percents
     ended = summary["completed"] + summary["failed"]
@@ -49,6 +52,12 @@ def evaluate(
     rows = table.requests
     warm = rows["phase"] == WARMUP
     measured = rows[~warm] if warm.any() else rows  # of a long run, a copy is not nothing
+    summary["replicas"] = replicas.compare(
+        measured,
+        [endpoint["url"] for endpoint in config.get("endpoints") or ()],
+        balancing=config.get("balancing") or "round-robin",
+        duration_s=summary.get("duration_s"),
+    )
     summary["timing_ms"] = timing.budget_ms(measured, summary, client)
     if config.get("until_ci"):
         target = precision.Target.parse(config["until_ci"])
@@ -70,35 +79,46 @@ def evaluate(
             bins=bins,
         )
     )
-    summary.update(_steady_state(source, bins, open_loop, options))
+    summary.update(_steady_state(run, bins, open_loop, options))
     return summary, verdict, top_messages(table)
 
 
 def _steady_state(
-    source: RecordTable | Path, bins: steadiness.Bins | None, open_loop: bool, options: Mapping[str, Any]
+    run: RunDigest | _TableDigest, bins: steadiness.Bins | None, open_loop: bool, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The summary of the time in which the run was steady, or why there is none."""
     found = steadiness.steady_state(bins, open_loop=open_loop)
     if bins is None or not found.found:
         return {"steady_state": None, "steady_state_absent_because": found.absent_because}
     begin_ns, end_ns = (bins.origin_ns + edge * steadiness.BIN_NS for edge in (found.begin, found.end))
-    summary, _ = _summarize(source, **options, window_ns=(begin_ns, end_ns))
+    summary = run.summarize(**options, window_ns=(begin_ns, end_ns))
     del summary["output_tokens_by_second"]
     summary["percents"] = options["percents"]
     window = {"begin_s": begin_ns / 1e9, "end_s": end_ns / 1e9, "summary": summary}
     return {"steady_state": window, "steady_state_absent_because": ""}
 
 
-def _summarize(source: RecordTable | Path, **options: Any) -> tuple[dict[str, Any], RecordTable]:
+@dataclass(frozen=True)
+class _TableDigest:
+    """A table as if it were `_core.RunDigest`."""
+
+    rows: RecordTable
+
+    def summarize(self, **options: Any) -> dict[str, Any]:
+        from llmbench import _core
+
+        return _core.summarize(self.rows, **options)
+
+
+def _opened(source: RecordTable | Path) -> RunDigest | _TableDigest:
     from llmbench import _core
 
     if not isinstance(source, Path):
-        return dict(_core.summarize(source, **options)), source
+        return _TableDigest(source)
     try:
-        summary, rows = _core.summarize_file(str(source), **options)
+        return _core.RunDigest(str(source))
     except _core.CoreError as error:
         raise ResultsError(str(error)) from None
-    return dict(summary), rows
 
 
 def per_gpu_and_cost(summary: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:

@@ -141,7 +141,8 @@ class Watch:
         percent = self.target.percent
         percents = [50.0 if percent is None else percent]
         try:
-            summary, _ = _core.summarize_file(str(self.path), percents=percents)
+            # One thread: the others belong to the load.
+            summary = _core.RunDigest(str(self.path)).summarize(percents=percents, threads=1)
         except _core.CoreError:
             return False  # nothing was committed yet, or nothing can be: the run itself will say
         width = self.target.width({**summary, "percents": percents})

@@ -22,8 +22,17 @@ PERCENTS = [50.0, 90.0, 99.0]
 ENTRY = {"low", "high", "n_eff", "supported", "needs_requests", "excursions", "reason"}
 
 
-def run_of(path: Path, n: int, *, tokens: int = 20, outcome: str = "ok", **changes: Any) -> Path:
-    """`n` requests, one every 10 ms, each answered by events of one token; without randomness in `fixed`."""
+def run_of(
+    path: Path,
+    n: int,
+    *,
+    tokens: int = 20,
+    outcome: str = "ok",
+    tokens_per_event: int | None = 1,
+    **changes: Any,
+) -> Path:
+    """`n` requests, one every 10 ms, each answered by events of one token (or several; None: nobody says how many);
+    without randomness in `fixed`."""
     rng = np.random.default_rng(1)
     fixed = changes.pop("fixed", False)
     rows: list[dict[str, Any]] = []
@@ -55,7 +64,10 @@ def run_of(path: Path, n: int, *, tokens: int = 20, outcome: str = "ok", **chang
                 "token_source": "usage",
                 "events": tokens,
             }
-            events[i] = result_file.blob(sent, [(int(t), 1, result_file.KERNEL) for t in times])
+            row["output_tokens"] = tokens * (tokens_per_event or 2)
+            events[i] = result_file.blob(
+                sent, [(int(t), tokens_per_event or 0, result_file.KERNEL) for t in times]
+            )
         rows.append(row | changes)
     result_file.write(path, rows, events)
     return path
@@ -90,22 +102,52 @@ def test_every_number_of_the_server_has_an_interval(tmp_path: Path) -> None:
 def test_a_file_says_the_same_as_its_table(tmp_path: Path) -> None:
     path = run_of(tmp_path / "a.llmbench", 300)
     options: dict[str, Any] = {"percents": PERCENTS, "goodput": {"ttft": 60.0}}
-    for window in (None, (10**9, 2 * 10**9)):
-        table = _core.RecordTable.load(str(path))
-        summary, rows = _core.summarize_file(str(path), **options, window_ns=window)
-        assert summary == _core.summarize(table, **options, window_ns=window)
-        assert (rows.requests == table.requests).all()
-        assert len(rows.event_times_ns) == 0
-        assert rows.errors == table.errors
+    table = _core.RecordTable.load(str(path))
+    digest = _core.RunDigest(str(path))
+    for window in (None, (10**9 + 7, 2 * 10**9)):
+        for threads in (1, 2):
+            summary = digest.summarize(**options, window_ns=window, threads=threads)
+            assert summary == _core.summarize(table, **options, window_ns=window)
+    assert (digest.rows.requests == table.requests).all()
+    assert len(digest.rows.event_times_ns) == 0
+    assert digest.rows.errors == table.errors
+
+
+@pytest.mark.parametrize("tokens_per_event", [None, 1, 3])
+def test_whole_seconds_are_cut_out_without_reading_again(
+    tmp_path: Path, tokens_per_event: int | None
+) -> None:
+    path = run_of(tmp_path / "a.llmbench", 300, tokens_per_event=tokens_per_event)
+    table = _core.RecordTable.load(str(path))
+    digest = _core.RunDigest(str(path))
+    path.unlink()
+    origin = int(table.requests["sent_ns"][0])
+    for first, last in ((0, 1), (1, 2), (0, 100)):
+        window = (origin + first * 10**9, origin + last * 10**9)
+        found = digest.summarize(PERCENTS, window_ns=window)
+        expected = _core.summarize(table, PERCENTS, window_ns=window)
+        assert found["events"] == expected["events"] > 0
+        assert found["output_tokens"] == pytest.approx(expected["output_tokens"], abs=1)
+        for name in (
+            "requests",
+            "completed",
+            "latency_ms",
+            "itl_share",
+            "itl_absent_because",
+            "concurrency_mean",
+        ):
+            assert found[name] == expected[name], name
+        for name, interval in expected["intervals"].items():
+            assert found["intervals"][name] == pytest.approx(interval, rel=1e-9), name
 
 
 def test_a_missing_file_is_an_error_of_the_results(tmp_path: Path) -> None:
     with pytest.raises(_core.CoreError, match="no result file"):
-        _core.summarize_file(str(tmp_path / "none"))
+        _core.RunDigest(str(tmp_path / "none"))
     with pytest.raises(lb.errors.ResultsError, match="no result file"):
         evaluation.evaluate(tmp_path / "none", {}, {})
     with pytest.raises(ValueError, match="lies in 0 to 100"):
-        _core.summarize_file(str(tmp_path / "none"), percents=[101])
+        _core.RunDigest(str(run_of(tmp_path / "a.llmbench", 3))).summarize(percents=[101])
 
 
 @pytest.mark.parametrize(

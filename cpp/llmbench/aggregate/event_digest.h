@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -36,6 +38,9 @@ class SecondBins {
   int64_t EndOfSecond(int64_t t_ns) const;
   // The whole seconds before end_ns, those in which nothing came included.
   std::vector<double> Until(int64_t end_ns) const;
+  // What came in [begin_ns, end_ns), which are whole seconds from the origin.
+  SecondBins Within(int64_t begin_ns, int64_t end_ns) const;
+  double sum() const;
 
  private:
   static constexpr size_t kMostBins = size_t{1} << 22;
@@ -47,15 +52,22 @@ class SecondBins {
 // Rows of the warm-up, and failed ones, contribute nothing.
 class EventDigest {
  public:
-  explicit EventDigest(const MeasureWindow& window) : window_(window), output_tokens_(0) {}
+  explicit EventDigest(const MeasureWindow& window)
+      : window_(window), output_tokens_(0), events_by_second_(0), merged_by_second_(0) {}
 
-  void Reserve(size_t rows, size_t most_events) { gaps_.Reserve(most_events, rows); }
+  void Reserve(size_t rows, size_t most_events) { gaps_->Reserve(most_events, rows); }
   // Rows in their order, with all their events.
   void Add(const RequestRecord& r, std::span<const int64_t> times_ns, std::span<const uint32_t> tokens,
            std::span<const uint8_t> flags);
 
+  // What a digest of `window` would be, from one of the whole run and the rows it was made of. Nothing when
+  // the window does not begin and end with a second of output_tokens().
+  std::optional<EventDigest> Within(const MeasureWindow& window, std::span<const RequestRecord> rows) const;
+
   // Those of ok requests, one after the other, that ended in the window.
-  const GapSample& gaps() const { return gaps_; }
+  GapView gaps(GapUnit unit, size_t threads = 1) const {
+    return GapView(*gaps_, unit, ranges_.empty() ? nullptr : &ranges_, threads);
+  }
   // Indices of the rows that are the requests of gaps().
   std::span<const uint32_t> gap_rows() const { return gap_rows_; }
 
@@ -78,9 +90,10 @@ class EventDigest {
   const MeasureWindow window_;
   int64_t origin_ns_ = kNoTime;
   uint32_t rows_ = 0;
-  GapSample gaps_;
+  std::shared_ptr<GapSample> gaps_ = std::make_shared<GapSample>();  // shared with digests of parts of it
+  std::vector<GapRange> ranges_;                                     // of gaps_; empty: all of them
   std::vector<uint32_t> gap_rows_;
-  SecondBins output_tokens_;
+  SecondBins output_tokens_, events_by_second_, merged_by_second_;
 };
 
 }  // namespace llmbench

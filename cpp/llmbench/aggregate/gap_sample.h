@@ -9,6 +9,11 @@
 
 namespace llmbench {
 
+// Some of a request's gaps: [first, last) of their numbers within it.
+struct GapRange {
+  uint32_t first = 0, last = 0;
+};
+
 // Exact, in the order in which gaps were added. Gaps of 4.29 s and more, which do not fit in 32 bits, are
 // kept apart; they are rare.
 class GapSample {
@@ -23,10 +28,13 @@ class GapSample {
 
   size_t gaps() const { return short_.size(); }
   size_t requests() const { return sizes_.size(); }
+  bool tokens_known(size_t request) const { return tokens_known_[request]; }
   bool several_tokens() const { return !tokens_.empty(); }  // of some gap
 
  private:
   friend class GapView;
+  friend std::vector<GapRange> RangesWithin(const GapSample& sample, std::span<const int64_t> first_ns,
+                                            int64_t begin_ns, int64_t end_ns);
   static constexpr uint32_t kLong = ~uint32_t{0};  // stands for the next of long_
 
   std::vector<uint32_t> short_;
@@ -37,14 +45,22 @@ class GapSample {
   size_t closed_ = 0;
 };
 
+// Of every request, the gaps whose end lies in [begin_ns, end_ns). `first_ns` has the time of each request's
+// first event.
+std::vector<GapRange> RangesWithin(const GapSample& sample, std::span<const int64_t> first_ns,
+                                   int64_t begin_ns, int64_t end_ns);
+
 enum class GapUnit { kChunks, kTokens };
 
 // A sample's gaps between chunks; or between tokens: a gap before an event of k tokens is k gaps of a k-th of
-// it, and requests whose tokens are not known are left out. The sample outlives it and does not change.
+// it, and requests whose tokens are not known are left out. `ranges`, one per request, leaves out more; null
+// leaves out nothing. The sample and the ranges outlive it and do not change. Large ones are walked by
+// several threads, at most `threads` (0: one per processor); the results are the same for any number of them.
 // Nanoseconds; Describe asks for a view that is not empty.
 class GapView {
  public:
-  GapView(const GapSample& sample, GapUnit unit);
+  GapView(const GapSample& sample, GapUnit unit, const std::vector<GapRange>* ranges = nullptr,
+          size_t threads = 1);
 
   uint64_t size() const { return size_; }
   struct Moments {
@@ -65,14 +81,24 @@ class GapView {
   PerRequest ByRequest(std::span<const double> levels) const;
 
  private:
-  // Calls fn(request, gap_ns, tokens) for each gap.
+  // Where a part of the sample begins.
+  struct Mark {
+    size_t request = 0, gap = 0, long_gap = 0;
+  };
+
+  // Calls fn(request, gap_ns, tokens) for each gap of a part.
   template <typename Fn>
-  void ForEach(Fn&& fn) const;
+  void ForEach(size_t part, Fn&& fn) const;
+  size_t parts() const { return marks_.size() - 1; }
+  void CutIntoParts();
   bool Leaves(size_t request) const { return unit_ == GapUnit::kTokens && !sample_.tokens_known_[request]; }
   bool weighted() const { return unit_ == GapUnit::kTokens && sample_.several_tokens(); }
 
   const GapSample& sample_;
   const GapUnit unit_;
+  const std::vector<GapRange>* const ranges_;
+  std::vector<Mark> marks_;  // of every part, and the sample's end
+  size_t threads_;
   uint64_t size_ = 0;
 };
 

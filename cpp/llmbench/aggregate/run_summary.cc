@@ -1,8 +1,10 @@
 #include "llmbench/aggregate/run_summary.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
+#include <iterator>
 #include <limits>
 #include <numeric>
 #include <span>
@@ -13,6 +15,7 @@
 #include "llmbench/aggregate/gap_sample.h"
 #include "llmbench/aggregate/intervals.h"
 #include "llmbench/aggregate/order_statistics.h"
+#include "llmbench/aggregate/parallel.h"
 #include "llmbench/aggregate/percentiles.h"
 #include "llmbench/aggregate/request_times.h"
 #include "llmbench/base/clock.h"
@@ -24,6 +27,7 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // ITL stands for the run when at least this share of the ok requests has known tokens event by event.
 constexpr double kItlShare = 0.95;
+constexpr size_t kRowsWorthThreads = 100'000;
 
 double Ms(double ns) { return ns / static_cast<double>(kNsPerMs); }
 double Seconds(int64_t ns) { return static_cast<double>(ns) / static_cast<double>(kNsPerSecond); }
@@ -323,18 +327,26 @@ std::vector<uint32_t> Summarizer::OkRowsInSendOrder() const {
 
 void Summarizer::DescribeRequests() {
   const std::vector<uint32_t> order = OkRowsInSendOrder();
-  std::vector<double> values;
-  values.reserve(summary_.requests);
-  for (const RequestMetric& metric : kRequestMetrics) {
-    values.clear();
+  constexpr size_t kMetrics = std::size(kRequestMetrics);
+  std::array<Distribution, kMetrics> plain, with_failures;
+  const size_t threads = order.size() < kRowsWorthThreads ? 1 : ThreadsFor(kMetrics, options_.threads);
+  InParallel(kMetrics, threads, [&](size_t, size_t i) {
+    const RequestMetric& metric = kRequestMetrics[i];
+    std::vector<double> values;
+    values.reserve(summary_.requests);
     for (const uint32_t row : order) {
       if (const double value = metric.value(rows_[row]); !std::isnan(value)) values.push_back(value);
     }
-    summary_.latency_ms[metric.name] = metric.of_server ? DescribeSeries(values, options_.percents)
-                                                        : DescribeValues(values, options_.percents);
-    if (!metric.with_failures) continue;
+    plain[i] = metric.of_server ? DescribeSeries(values, options_.percents)
+                                : DescribeValues(values, options_.percents);
+    if (!metric.with_failures) return;
     values.insert(values.end(), summary_.failed + summary_.cut, kInfinity);
-    summary_.with_failures_ms[metric.name] = DescribeValues(values, options_.percents);
+    with_failures[i] = DescribeValues(values, options_.percents);
+  });
+  for (size_t i = 0; i < kMetrics; ++i) {
+    const RequestMetric& metric = kRequestMetrics[i];
+    summary_.latency_ms[metric.name] = std::move(plain[i]);
+    if (metric.with_failures) summary_.with_failures_ms[metric.name] = std::move(with_failures[i]);
   }
 }
 
@@ -348,7 +360,7 @@ void Summarizer::DescribeGaps() {
   if (!std::is_sorted(order.begin(), order.end(), sooner))
     std::stable_sort(order.begin(), order.end(), sooner);
   summary_.latency_ms["icl"] =
-      llmbench::DescribeGaps(GapView(digest_.gaps(), GapUnit::kChunks), order, options_.percents);
+      llmbench::DescribeGaps(digest_.gaps(GapUnit::kChunks, options_.threads), order, options_.percents);
 
   const uint64_t ok = digest_.ok, qualifying = digest_.one_token_each + digest_.counted;
   summary_.itl_share = ok == 0 ? 0 : static_cast<double>(qualifying) / static_cast<double>(ok);
@@ -366,9 +378,9 @@ void Summarizer::DescribeGaps() {
   }
   // Where every event is one token, gaps between tokens are the gaps between events.
   const bool same = digest_.one_token_each == ok && !windowed();
-  summary_.latency_ms["itl"] =
-      same ? summary_.latency_ms["icl"]
-           : llmbench::DescribeGaps(GapView(digest_.gaps(), GapUnit::kTokens), order, options_.percents);
+  summary_.latency_ms["itl"] = same ? summary_.latency_ms["icl"]
+                                    : llmbench::DescribeGaps(digest_.gaps(GapUnit::kTokens, options_.threads),
+                                                             order, options_.percents);
 }
 
 void Summarizer::FollowConcurrency() {
@@ -450,8 +462,10 @@ RunSummary Summarize(const RecordTable& table, const SummaryOptions& options) {
   return Summarizer(table.requests, digest, options).Run();
 }
 
-absl::StatusOr<FileSummary> SummarizeFile(const std::string& path, const SummaryOptions& options) {
-  EventDigest digest(options.window);
+namespace {
+
+// Reads the events of a file, request by request, into a digest.
+absl::StatusOr<RecordTable> DigestFile(const std::string& path, EventDigest& digest) {
   // The events of one request.
   std::vector<int64_t> times_ns;
   std::vector<uint32_t> tokens;
@@ -467,11 +481,28 @@ absl::StatusOr<FileSummary> SummarizeFile(const std::string& path, const Summary
     });
     digest.Add(r, times_ns, tokens, flags);
   };
-  absl::StatusOr<RecordTable> rows = RecordTable::LoadRows(
+  return RecordTable::LoadRows(
       path, [&](size_t requests, size_t events) { digest.Reserve(requests, events); }, take);
+}
+
+}  // namespace
+
+absl::StatusOr<RunDigest> RunDigest::Load(const std::string& path) {
+  EventDigest events{MeasureWindow()};
+  absl::StatusOr<RecordTable> rows = DigestFile(path, events);
   if (!rows.ok()) return rows.status();
-  RunSummary summary = Summarizer(rows->requests, digest, options).Run();
-  return FileSummary{std::move(summary), *std::move(rows)};
+  return RunDigest(path, std::make_shared<RecordTable>(*std::move(rows)), std::move(events));
+}
+
+absl::StatusOr<RunSummary> RunDigest::Summarize(const SummaryOptions& options) const {
+  if (options.window.whole()) return Summarizer(rows_->requests, events_, options).Run();
+  if (const auto part = events_.Within(options.window, rows_->requests)) {
+    return Summarizer(rows_->requests, *part, options).Run();
+  }
+  EventDigest events(options.window);
+  const absl::StatusOr<RecordTable> rows = DigestFile(path_, events);
+  if (!rows.ok()) return rows.status();
+  return Summarizer(rows->requests, events, options).Run();
 }
 
 }  // namespace llmbench

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -34,6 +36,7 @@ struct SummaryOptions {
   bool ignore_eos = false;
   // Requests sent in it (never sent: scheduled in it); gaps, tokens and completions that arrived in it.
   MeasureWindow window;
+  size_t threads = 0;  // at most; 0: one per processor. The result is the same
 };
 
 // Rows of the warm-up count nowhere. Tokens and events are those of ok and cut requests.
@@ -67,12 +70,25 @@ struct RunSummary {
 
 RunSummary Summarize(const RecordTable& table, const SummaryOptions& options);
 
-// The same from a file, without ever holding its events: a gap takes four bytes. `rows` has everything but
-// events and texts.
-struct FileSummary {
-  RunSummary summary;
-  RecordTable rows;
+// A run's rows, and of its events what summaries are made of: read once from a file, summarized as often as
+// wanted. A gap takes four bytes.
+class RunDigest {
+ public:
+  static absl::StatusOr<RunDigest> Load(const std::string& path);
+
+  // Everything but events and texts; it does not change.
+  const std::shared_ptr<RecordTable>& rows() const { return rows_; }
+  // As of the table. Only a window that does not begin and end with a second of output_tokens_by_second makes
+  // it read the file's events again.
+  absl::StatusOr<RunSummary> Summarize(const SummaryOptions& options) const;
+
+ private:
+  RunDigest(std::string path, std::shared_ptr<RecordTable> rows, EventDigest events)
+      : path_(std::move(path)), rows_(std::move(rows)), events_(std::move(events)) {}
+
+  std::string path_;
+  std::shared_ptr<RecordTable> rows_;
+  EventDigest events_;
 };
-absl::StatusOr<FileSummary> SummarizeFile(const std::string& path, const SummaryOptions& options);
 
 }  // namespace llmbench

@@ -59,8 +59,8 @@ TEST(EventDigest, SpreadsTokensOverSecondsAndSortsRequestsByWhatIsKnown) {
   EXPECT_EQ(digest.counted, 1u);
   EXPECT_EQ(digest.events, 8u);
   EXPECT_DOUBLE_EQ(digest.tokens_in_window, 24);
-  EXPECT_EQ(GapView(digest.gaps(), GapUnit::kChunks).size(), 4u);
-  EXPECT_EQ(GapView(digest.gaps(), GapUnit::kTokens).size(), 2u + 6u);
+  EXPECT_EQ(digest.gaps(GapUnit::kChunks).size(), 4u);
+  EXPECT_EQ(digest.gaps(GapUnit::kTokens).size(), 2u + 6u);
   EXPECT_EQ(std::vector<uint32_t>(digest.gap_rows().begin(), digest.gap_rows().end()),
             (std::vector<uint32_t>{1, 2, 3}));
 }
@@ -72,7 +72,7 @@ TEST(EventDigest, KeepsToItsWindow) {
   EXPECT_EQ(digest.ok, 0u) << "sent before it";
   EXPECT_EQ(digest.events, 2u);
   EXPECT_DOUBLE_EQ(digest.tokens_in_window, 2);
-  EXPECT_EQ(GapView(digest.gaps(), GapUnit::kChunks).size(), 2u);
+  EXPECT_EQ(digest.gaps(GapUnit::kChunks).size(), 2u);
   EXPECT_EQ(digest.output_tokens().Until(4 * kS), (std::vector<double>{1, 1}));
 }
 

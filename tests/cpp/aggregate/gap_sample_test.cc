@@ -110,5 +110,45 @@ TEST(GapSample, EmptyHasNoPercentiles) {
   EXPECT_TRUE(std::isnan(view.Percentiles(std::vector<double>{50})[0]));
 }
 
+// Large samples are cut into parts: who walks them must not show.
+TEST(GapSample, IsTheSameForAnyNumberOfThreads) {
+  std::mt19937_64 random(5);
+  std::lognormal_distribution<double> lognormal(std::log(1e7), 2);  // some beyond 4.29 s
+  for (const uint32_t most_tokens : {1u, 3u}) {
+    GapSample sample;
+    std::vector<double> plain;
+    for (int request = 0; request < 11'000; ++request) {
+      for (int i = 0; i < 100; ++i) {
+        const auto gap = static_cast<int64_t>(lognormal(random));
+        const uint32_t tokens = 1 + static_cast<uint32_t>(random() % most_tokens);
+        sample.Add(gap, tokens);
+        for (uint32_t k = 0; k < tokens; ++k) plain.push_back(static_cast<double>(gap) / tokens);
+      }
+      sample.EndRequest(true);
+    }
+    const GapView one(sample, GapUnit::kTokens, nullptr, 1), three(sample, GapUnit::kTokens, nullptr, 3);
+    ExpectValues(three, plain);
+    EXPECT_EQ(one.Describe().mean, three.Describe().mean);
+    EXPECT_EQ(one.Describe().deviation, three.Describe().deviation);
+    const std::vector<double> levels = one.Percentiles(kPercents);
+    EXPECT_EQ(levels, three.Percentiles(kPercents));
+    const GapView::PerRequest a = one.ByRequest(levels), b = three.ByRequest(levels);
+    EXPECT_EQ(a.sizes, b.sizes);
+    EXPECT_EQ(a.sums, b.sums);
+    EXPECT_EQ(a.at_most, b.at_most);
+  }
+}
+
+TEST(GapSample, RangesLeaveOutWhatEndsOutside) {
+  const GapSample sample = SampleOf({{{10}, {20}, {kLong + 5}}, {}, {{10}, {10}, {10}}});
+  const std::vector<int64_t> first_ns = {100, 100, 500};
+  const std::vector<GapRange> ranges = RangesWithin(sample, first_ns, 130, 521);
+  ExpectValues(GapView(sample, GapUnit::kChunks, &ranges), {20, 10, 10});
+  const std::vector<GapRange> none = RangesWithin(sample, first_ns, 0, 1);
+  EXPECT_EQ(GapView(sample, GapUnit::kChunks, &none).size(), 0u);
+  const std::vector<GapRange> late = RangesWithin(sample, first_ns, 1000, INT64_MAX);
+  ExpectValues(GapView(sample, GapUnit::kChunks, &late), {static_cast<double>(kLong + 5)});
+}
+
 }  // namespace
 }  // namespace llmbench
