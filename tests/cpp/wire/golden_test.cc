@@ -9,9 +9,11 @@
 #include <ostream>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "feeding.h"
+#include "llmbench/wire/http2_response_reader.h"
 #include "llmbench/wire/response_reader.h"
 
 namespace llmbench::wire {
@@ -39,6 +41,8 @@ struct Golden {
   std::string prompt;
   bool streamed = true;
   End end = End::kOpen;
+  bool http2 = false;          // the bytes are the body of a stream of HTTP/2, and these are around them
+  std::string head, trailers;  // "name: value\n" each
   Observed expected;
 };
 
@@ -64,7 +68,8 @@ std::vector<Golden> LoadAll() {
   std::vector<Golden> all;
   dom::parser parser;
   for (const auto& entry : std::filesystem::directory_iterator(LLMBENCH_GOLDEN_DIR "/wire")) {
-    if (entry.path().extension() != ".http") continue;
+    const bool http2 = entry.path().extension() == ".grpc";
+    if (!http2 && entry.path().extension() != ".http") continue;
     std::filesystem::path path = entry.path();
     Golden golden;
     golden.name = path.stem().string();
@@ -96,6 +101,16 @@ std::vector<Golden> LoadAll() {
     }
     golden.format = *named;
     golden.prompt = string(root, "prompt", "");
+    golden.http2 = http2;
+    for (const auto& [key, fields] :
+         {std::pair<const char*, std::string*>{"head", &golden.head}, {"trailers", &golden.trailers}}) {
+      dom::array pairs;
+      if (root[key].get(pairs)) continue;
+      for (const dom::array field : pairs) {
+        const std::string_view name = field.at(0), value = field.at(1);
+        *fields += std::string(name) + ": " + std::string(value) + "\n";
+      }
+    }
     golden.streamed = flag(root, "streamed", true);
     golden.end = end == "open" ? End::kOpen : end == "fin" ? End::kClosed : End::kReset;
 
@@ -140,12 +155,15 @@ class GoldenTest : public testing::TestWithParam<Golden> {
     std::string text;
     Outcome outcome;
     reader_->Start(golden.streamed, &text, golden.prompt);
+    Give(Piece::kHeaders, golden.head, outcome);
     size_t from = 0;
     for (const size_t cut : cuts) {
-      FeedBytes(*reader_, std::string_view(golden.bytes).substr(from, cut - from), outcome);
+      Give(Piece::kBody, std::string_view(golden.bytes).substr(from, cut - from), outcome);
       from = cut;
     }
-    FeedBytes(*reader_, std::string_view(golden.bytes).substr(from), outcome);
+    Give(Piece::kBody, std::string_view(golden.bytes).substr(from), outcome);
+    if (!golden.trailers.empty()) Give(Piece::kHeaders, golden.trailers, outcome);
+    Give(Piece::kEnd, {}, outcome);
     if (golden.end != End::kOpen) reader_->Close(golden.end == End::kReset, outcome);
     const Answer& a = reader_->answer();
     return {
@@ -169,8 +187,26 @@ class GoldenTest : public testing::TestWithParam<Golden> {
     }
   }
 
+  using Piece = Http2ResponseReader::Piece;
+
+  // HTTP/1.1 has its fields and its end among its bytes.
+  void Give(Piece piece, std::string_view bytes, Outcome& outcome) {
+    if (!GetParam().http2) {
+      if (piece == Piece::kBody) FeedBytes(*reader_, bytes, outcome);
+      return;
+    }
+    if (piece == Piece::kBody && bytes.empty()) return;
+    static_cast<Http2ResponseReader&>(*reader_).Expect(piece);
+    FeedBytes(*reader_, bytes, outcome);
+  }
+
+  static std::unique_ptr<ResponseReader> MakeReader(const Golden& golden) {
+    if (golden.http2) return std::make_unique<Http2ResponseReader>(golden.format, MakeJsonScratch());
+    return MakeResponseReader(golden.format, MakeJsonScratch());
+  }
+
   // One reader for all slicings, as one connection serves many answers.
-  const std::unique_ptr<ResponseReader> reader_ = MakeResponseReader(GetParam().format, MakeJsonScratch());
+  const std::unique_ptr<ResponseReader> reader_ = MakeReader(GetParam());
 };
 
 TEST_P(GoldenTest, AnySlicing) {
@@ -195,11 +231,13 @@ TEST_P(GoldenTest, AnySlicing) {
 // Nothing of one answer shows in the next one on its connection.
 TEST_P(GoldenTest, AfterAnyOther) {
   for (const Golden& before : All()) {
+    if (before.http2 != GetParam().http2) continue;
     for (const size_t size : {before.bytes.size(), before.bytes.size() / 2}) {
       std::string text;
       Outcome ignored;
       reader_->Start(before.streamed, &text, before.prompt);
-      FeedBytes(*reader_, std::string_view(before.bytes).substr(0, size), ignored);
+      Give(Piece::kHeaders, before.head, ignored);
+      Give(Piece::kBody, std::string_view(before.bytes).substr(0, size), ignored);
       Expect(Read({}), "after " + before.name);
     }
   }
