@@ -6,7 +6,10 @@
 #include <cstdio>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include "llmbench/wire/body_reader.h"
 #include "llmbench/wire/http_parser.h"
 #include "llmbench/wire/response_reader.h"
 #include "llmbench/wire/sse_parser.h"
@@ -175,6 +178,128 @@ void BM_OneTokenAnswer(benchmark::State& state) {
   if (!reader->complete()) state.SkipWithError("incomplete");
 }
 BENCHMARK(BM_OneTokenAnswer);
+
+// One event of each format as its server sends it, framing and all. In a cumulative one @ is the text so far.
+struct FormatEvent {
+  const char* format;
+  const char* event;
+};
+constexpr FormatEvent kFormatEvents[] = {
+    {"openai-completions",
+     R"(data: {"id":"cmpl-3f0c1c8be9f14e5d8f7a4c0b2d9e6a17","object":"text_completion","created":1732368000,)"
+     R"("model":"meta-llama/Llama-3.1-8B-Instruct","choices":[{"index":0,"text":" token","logprobs":null,)"
+     R"("finish_reason":null,"stop_reason":null}],"usage":null})"
+     "\n\n"},
+    {"openai-chat",
+     R"(data: {"id":"chatcmpl-3f0c1c8be9f14e5d8f7a4c0b2d9e6a17","object":"chat.completion.chunk",)"
+     R"("created":1732368000,"model":"meta-llama/Llama-3.1-8B-Instruct","choices":[{"index":0,"delta":{)"
+     R"("content":" token"},"logprobs":null,"finish_reason":null}],"usage":null})"
+     "\n\n"},
+    {"openai-responses",
+     R"(event: response.output_text.delta)"
+     "\n"
+     R"(data: {"type":"response.output_text.delta","sequence_number":17,"item_id":"msg_68a1c0de5f0c81","output_index":0,)"
+     R"("content_index":0,"delta":" token","logprobs":[]})"
+     "\n\n"},
+    {"anthropic-messages",
+     "event: content_block_delta\n"
+     R"(data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":" token"}})"
+     "\n\n"},
+    {"vllm-generate", R"({"text": ["The river@"]})"
+                      "\n"},
+    {"tgi", R"(data:{"index":17,"token":{"id":311,"text":" token","logprob":-0.8125,"special":false},)"
+            R"("generated_text":null,"details":null})"
+            "\n\n"},
+    {"triton",
+     R"(data: {"context_logits":0.0,"cum_log_probs":0.0,"generation_logits":0.0,"model_name":"ensemble",)"
+     R"("model_version":"1","output_log_probs":[0.0,0.0],"sequence_end":false,"sequence_id":0,)"
+     R"("sequence_index":0,"text_output":" token"})"
+     "\n\n"},
+    {"sglang",
+     R"(data: {"text":"@","output_ids":[3941],"meta_info":{"id":"3f0c1c8be9f14e5d8f7a4c0b2d9e6a17",)"
+     R"("finish_reason":null,"prompt_tokens":3,"weight_version":"default","completion_tokens":#,)"
+     R"("cached_tokens":0}})"
+     "\n\n"},
+    {"llamacpp",
+     R"(data: {"index":0,"content":" token","tokens":[298],"stop":false,"id_slot":-1,"tokens_predicted":#,)"
+     R"("tokens_evaluated":4})"
+     "\n\n"},
+    {"ollama",
+     R"({"model":"llama3.1:8b","created_at":"2026-05-01T10:00:00.123456789Z","response":" token","done":false})"
+     "\n"},
+    {"ollama-chat",
+     R"({"model":"llama3.1:8b","created_at":"2026-05-01T10:00:00.123456789Z","message":{"role":"assistant",)"
+     R"("content":" token"},"done":false})"
+     "\n"},
+    {"mii-generate", "data: {\"text\":[\" token\"]}\n\n"},
+    {"jetstream", "{\"text\": \" token\"}\n"},
+    {"jetstream-v1",
+     "{\n  \"streamContent\": {\n    \"samples\": [\n      {\n        \"text\": \" token\",\n        "
+     "\"tokenIds\": [\n          311\n        ]\n      }\n    ]\n  }\n}"},
+};
+
+constexpr int kEvents = 64;
+constexpr std::string_view kToken = " token";
+
+// `event` with `text` for @ and `count` for #.
+std::string Filled(std::string_view event, std::string_view text, int count) {
+  std::string out;
+  for (const char c : event) {
+    if (c == '@') {
+      out += text;
+    } else if (c == '#') {
+      out += std::to_string(count);
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+// Framing and decoding, by the format's rules, of an answer's 64 events behind `length` tokens that a
+// cumulative format repeats.
+void BM_Format(benchmark::State& state, const FormatEvent& format, int length) {
+  const auto named = WireFormat::Named(format.format);
+  if (!named.ok()) return state.SkipWithError("no such format");
+  std::string text, first;
+  for (int i = 0; i < length; ++i) text += kToken;
+  first = Padded(Filled(format.event, text, length));
+  std::vector<std::string> events;
+  size_t bytes = 0;
+  for (int i = 0; i < kEvents; ++i) {
+    text += kToken;
+    std::string event = Filled(format.event, text, length + i + 1);
+    bytes += event.size();
+    events.push_back(Padded(std::move(event)));
+  }
+  BodyReader reader(*named, MakeJsonScratch(), {});
+  CountingSink sink;
+  while (state.KeepRunningBatch(kEvents)) {
+    reader.Start(true, nullptr, "The river");
+    reader.OnHead({.status = 200, .content_type = {}, .content_encoding = {}, .location = {}});
+    if (length > 0) reader.OnBody({first.data(), first.size() - kPadding}, sink);
+    for (const std::string& event : events) reader.OnBody({event.data(), event.size() - kPadding}, sink);
+  }
+  if (!reader.good()) state.SkipWithError(reader.answer().error_text.c_str());
+  const int64_t per_answer = kEvents + (length > 0 ? 1 : 0);
+  if (sink.events * kEvents != static_cast<int64_t>(state.iterations()) * per_answer) {
+    state.SkipWithError("events were lost");
+  }
+  state.counters["bytes"] = static_cast<double>(bytes) / kEvents;
+}
+
+[[maybe_unused]] const bool registered = [] {
+  for (const FormatEvent& format : kFormatEvents) {
+    const std::string name = std::string("BM_Format/") + format.format;
+    benchmark::RegisterBenchmark(name.c_str(), BM_Format, format, 0);
+    if (std::string_view(format.event).find('@') == std::string_view::npos) continue;
+    for (const int length : {100, 400, 1600}) {
+      benchmark::RegisterBenchmark((name + "/repeating:" + std::to_string(length)).c_str(), BM_Format, format,
+                                   length);
+    }
+  }
+  return true;
+}();
 
 }  // namespace
 

@@ -417,15 +417,16 @@ class FieldDecoder final : public StreamDecoder {
                  const Capture*& wrong) {
     const auto count = [&](Field field) {
       int32_t total = -1;
-      const Capture* other = nullptr;
+      const Capture *other = nullptr, *no_number = nullptr;
       found.ForEach(field, Kind::kCount, &other, [&](const Capture& capture) {
         const int32_t value = ToCount(capture.token);
         if (value < 0) {
-          other = &capture;
+          no_number = &capture;
         } else if (total < 0 || field == Field::kOutputTokens) {
           total = Sum(total, value);
         }
       });
+      if (other == nullptr) other = no_number;
       if (other != nullptr) wrong = other;
       return total;
     };

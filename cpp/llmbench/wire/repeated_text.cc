@@ -65,7 +65,8 @@ void RepeatedText::Reset() {
 }
 
 RepeatedText::Change RepeatedText::Advance(std::string_view inside, TextMode mode) {
-  if (mode == TextMode::kAuto && found_ == TextMode::kAuto && any_ && !inside.empty()) {
+  if (inside.empty()) return {};  // an event without text, not a text that was taken back
+  if (mode == TextMode::kAuto && found_ == TextMode::kAuto && any_) {
     const std::string_view before = WithoutHalves(raw_);
     if (!inside.starts_with(before)) {
       found_ = TextMode::kDelta;
@@ -73,7 +74,7 @@ RepeatedText::Change RepeatedText::Advance(std::string_view inside, TextMode mod
       found_ = TextMode::kCumulative;
     }
   }
-  any_ |= !inside.empty();
+  any_ = true;
   if (mode == TextMode::kAuto && found_ == TextMode::kDelta) raw_.clear();
   const bool whole = inside.starts_with(raw_) && !MayEndInHalfPair(raw_);
   return whole ? Append(inside) : Replace(inside);
