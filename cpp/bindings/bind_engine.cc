@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -9,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_join.h"
 #include "bindings.h"
 #include "llmbench/aggregate/live_stats.h"
 #include "llmbench/engine/run.h"
@@ -31,6 +33,10 @@ const Names<RampUp> kRamps = {
 const Names<DrawOrder> kOrders = {{"in-order", DrawOrder::kInOrder},
                                   {"shuffled", DrawOrder::kShuffled},
                                   {"with-replacement", DrawOrder::kWithReplacement}};
+const Names<Balancing> kBalancings = {{"round-robin", Balancing::kRoundRobin},
+                                      {"random", Balancing::kRandom},
+                                      {"least-in-flight", Balancing::kLeastInFlight},
+                                      {"sticky", Balancing::kSticky}};
 const Names<ConnectMode> kConnects = {
     {"pooled", ConnectMode::kPooled}, {"new", ConnectMode::kNew}, {"sticky", ConnectMode::kSticky}};
 
@@ -49,13 +55,40 @@ int64_t Ns(double seconds) {
   return static_cast<int64_t>(std::min(seconds, 1e9) * static_cast<double>(kNsPerSecond));
 }
 
-// The attributes of _core.RunConfig, in Python's terms.
-struct PyRunConfig {
+// The attributes of _core.Endpoint, in Python's terms.
+struct PyEndpoint {
   std::string scheme = "http", host, path = "/", method = "POST";
   int port = 0;
   std::vector<std::pair<std::string, std::string>> headers;
   std::string unix_socket, proxy, ca_file;
   bool insecure = false;
+
+  Endpoint ToCore() const {
+    if (scheme != "http" && scheme != "https") {
+      throw py::value_error("scheme is '" + scheme + "'; it must be http or https");
+    }
+    if (port < 1 || port > 65535) {
+      throw py::value_error("port is " + std::to_string(port) + "; it must be between 1 and 65535");
+    }
+    Endpoint endpoint;
+    endpoint.tls = scheme == "https";
+    endpoint.host = host;
+    endpoint.port = static_cast<uint16_t>(port);
+    endpoint.path = path;
+    endpoint.method = method;
+    endpoint.headers = headers;
+    endpoint.unix_socket = unix_socket;
+    endpoint.proxy = proxy;
+    endpoint.ca_file = ca_file;
+    endpoint.insecure = insecure;
+    return endpoint;
+  }
+};
+
+// The attributes of _core.RunConfig, likewise.
+struct PyRunConfig {
+  std::vector<PyEndpoint> endpoints;
+  std::string balancing = "round-robin";
   std::string wire_format = "openai-completions", wire_rules;
   bool streamed = true;
   std::shared_ptr<Workload> workload;
@@ -76,6 +109,8 @@ struct PyRunConfig {
   double warmup_duration_s = 0;
   std::string connect = "pooled";
   int64_t warm_connections = 0;
+  bool http2 = false;
+  int64_t streams_per_connection = 100;
   int workers = 1;
   double connect_timeout_s = 10, first_token_timeout_s = 0, idle_timeout_s = 120, request_timeout_s = 0,
          drain_s = 5;
@@ -103,24 +138,8 @@ struct PyRunConfig {
 
   RunConfig ToCore() const {
     RunConfig config;
-    if (scheme != "http" && scheme != "https") {
-      throw py::value_error("scheme is '" + scheme + "'; it must be http or https");
-    }
-    if (port < 1 || port > 65535) {
-      throw py::value_error("port is " + std::to_string(port) + "; it must be between 1 and 65535");
-    }
-    Endpoint endpoint;
-    endpoint.tls = scheme == "https";
-    endpoint.host = host;
-    endpoint.port = static_cast<uint16_t>(port);
-    endpoint.path = path;
-    endpoint.method = method;
-    endpoint.headers = headers;
-    endpoint.unix_socket = unix_socket;
-    endpoint.proxy = proxy;
-    endpoint.ca_file = ca_file;
-    endpoint.insecure = insecure;
-    config.endpoints = {endpoint};
+    for (const PyEndpoint& endpoint : endpoints) config.endpoints.push_back(endpoint.ToCore());
+    config.balancing = Parse(kBalancings, "balancing", balancing);
     auto format = wire::WireFormat::Named(wire_format, wire_rules);
     ThrowIfError(format.status());
     config.wire_format = *std::move(format);
@@ -137,6 +156,9 @@ struct PyRunConfig {
     config.warmup_duration_ns = Ns(warmup_duration_s);
     config.connect = Parse(kConnects, "connect", connect);
     config.warm_connections = warm_connections;
+    // gRPC knows no other.
+    config.http2 = http2 || config.wire_format.rules().framing == wire::StreamFraming::kGrpc;
+    config.streams_per_connection = streams_per_connection;
     config.workers = workers;
     config.timeouts = {Ns(connect_timeout_s), Ns(first_token_timeout_s), Ns(idle_timeout_s),
                        Ns(request_timeout_s)};
@@ -292,7 +314,12 @@ class PyRun {
     d["start_unix_ns"] = report.start_unix_ns;
     d["interrupted"] = report.interrupted;
     d["stopped_because"] = report.stopped_because;
-    d["address"] = report.addresses.front();
+    std::vector<std::string> addresses;
+    for (const std::string& each : report.addresses) {
+      if (std::find(addresses.begin(), addresses.end(), each) == addresses.end()) addresses.push_back(each);
+    }
+    d["address"] = absl::StrJoin(addresses, ", ");
+    d["given_up"] = report.given_up;
     d["first_error"] = report.first_error;
     d["resolve_ms"] = report.resolve_ms;
     d["process_cpu_s"] = report.process_cpu_s;
@@ -359,19 +386,26 @@ py::array_t<uint32_t> DrawItems(const PyRunConfig& config, py::ssize_t n) {
 }  // namespace
 
 void BindEngine(py::module_& m) {
+  py::class_<PyEndpoint>(m, "Endpoint", "Where requests go; plain attributes.")
+      .def(py::init<>())
+      .def_readwrite("scheme", &PyEndpoint::scheme)
+      .def_readwrite("host", &PyEndpoint::host)
+      .def_readwrite("port", &PyEndpoint::port)
+      .def_readwrite("path", &PyEndpoint::path)
+      .def_readwrite("method", &PyEndpoint::method)
+      .def_readwrite("headers", &PyEndpoint::headers)
+      .def_readwrite("unix_socket", &PyEndpoint::unix_socket)
+      .def_readwrite("proxy", &PyEndpoint::proxy)
+      .def_readwrite("ca_file", &PyEndpoint::ca_file)
+      .def_readwrite("insecure", &PyEndpoint::insecure);
+
   py::class_<PyRunConfig>(m, "RunConfig", "What a run does; plain attributes.")
       .def(py::init<>())
-      .def_readwrite("scheme", &PyRunConfig::scheme)
-      .def_readwrite("host", &PyRunConfig::host)
-      .def_readwrite("port", &PyRunConfig::port)
-      .def_readwrite("path", &PyRunConfig::path)
-      .def_readwrite("method", &PyRunConfig::method)
-      .def_readwrite("headers", &PyRunConfig::headers)
-      .def_readwrite("unix_socket", &PyRunConfig::unix_socket)
-      .def_readwrite("proxy", &PyRunConfig::proxy)
-      .def_readwrite("ca_file", &PyRunConfig::ca_file)
-      .def_readwrite("insecure", &PyRunConfig::insecure)
+      .def_readwrite("endpoints", &PyRunConfig::endpoints)
+      .def_readwrite("balancing", &PyRunConfig::balancing)
       .def_readwrite("wire_format", &PyRunConfig::wire_format)
+      .def_readwrite("http2", &PyRunConfig::http2)
+      .def_readwrite("streams_per_connection", &PyRunConfig::streams_per_connection)
       .def_readwrite("wire_rules", &PyRunConfig::wire_rules)
       .def_readwrite("streamed", &PyRunConfig::streamed)
       .def_readwrite("workload", &PyRunConfig::workload)

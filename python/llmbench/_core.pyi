@@ -111,9 +111,9 @@ class Run:
         """Ends everything now; running requests are recorded as cut."""
     def finish(self) -> dict[str, Any]:
         """After the run is over: closes the result file and returns the client's evidence: start_unix_ns, interrupted,
-        stopped_because, address, given_up (a bool per endpoint), connections, resolve_ms, workers: [{cpu_s, wall_s, run_queue_s, ...}],
-        read_lateness_ms, merged_width_ms, clock_uncertainty_ns, clock_steps, stalls, process_cpu_s. Raises
-        CoreError("results")."""
+        stopped_because, address, given_up (a bool per endpoint), connections, resolve_ms, workers: [{cpu_s, wall_s,
+        run_queue_s, ...}], read_lateness_ms, merged_width_ms, clock_uncertainty_ns, clock_steps, stalls, process_cpu_s.
+        Raises CoreError("results")."""
 
 class RecordTable:
     """All rows of a result."""

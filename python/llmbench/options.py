@@ -16,6 +16,8 @@ METRICS = ("ttft", "tpot", "itl", "e2el")
 """The latencies of the flat JSON, in its order."""
 GOODPUT_METRICS = ("ttft", "tpot", "e2el")
 CONNECTS = ("pooled", "new", "sticky")
+BALANCINGS = ("round-robin", "random", "least-in-flight", "sticky")
+"""How requests are shared out among the endpoints of a run."""
 
 OnProgress = Callable[[Mapping[str, Any]], None]
 
@@ -35,6 +37,7 @@ class RunOptions:
     itl: str = "token"
     steady_state: bool = False
     connect: str = "pooled"
+    balancing: str = "round-robin"
     workers: int = 1
     connect_timeout: float = 10
     first_token_timeout: float = 0
@@ -62,6 +65,9 @@ class RunOptions:
     machine_cost: float | None = None
     wait_ready: float = 0
     until_ci: str | None = None
+    scrape_metrics: bool | Sequence[str] = False
+    server: Mapping[str, Any] | None = None
+    tokenizer: Any = None
 
     def __post_init__(self) -> None:
         for name in ("num_requests", "num_gpus", "workers"):
@@ -76,6 +82,8 @@ class RunOptions:
             raise ConfigError("duration must be more than 0 seconds")
         if self.connect not in CONNECTS:
             raise ConfigError(f"unknown connect {self.connect!r}: there are {', '.join(CONNECTS)}")
+        if self.balancing not in BALANCINGS:
+            raise ConfigError(f"unknown balancing {self.balancing!r}: there are {', '.join(BALANCINGS)}")
         if self.itl not in ("token", "chunk"):
             raise ConfigError(f"itl must be token or chunk, not {self.itl!r}")
         if not 0 <= self.max_error_rate <= 1:
@@ -129,6 +137,7 @@ _STORED = (
     "itl",
     "steady_state",
     "connect",
+    "balancing",
     "workers",
     "connect_timeout",
     "first_token_timeout",
@@ -146,6 +155,7 @@ _STORED = (
     "machine_cost",
     "save_text",
     "until_ci",
+    "scrape_metrics",
 )
 
 

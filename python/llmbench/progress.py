@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from llmbench.ceilings import BUSY
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
@@ -84,7 +86,7 @@ class _Numbers:
                 f"TTFT p50 {_short(snapshot['ttft_p50_ms'])} p99 {_short(snapshot['ttft_p99_ms'])} ms"
             )
         if snapshot.get("worker_busy") is not None:
-            parts.append(f"client {snapshot['worker_busy']:.0%}")
+            parts.append(_client(float(snapshot["worker_busy"])))
         self.body = " · ".join(parts)
 
     def _phase(self, snapshot: Mapping[str, Any]) -> str:
@@ -177,6 +179,13 @@ class NotebookDisplay:
             f'<div style="font-family:monospace"><progress max="1" value="{numbers.share:.3f}" '
             f'style="width:20em"></progress> {html.escape(numbers.head)}<br>{html.escape(numbers.body)}</div>'
         )
+
+
+def _client(busy: float) -> str:
+    """How busy the client's busiest worker is, and how many times this load it could still take: at least, because
+    a busier worker needs less for each event."""
+    room = BUSY / busy if busy > 0 else float("inf")
+    return f"client {busy:.0%}" + (f", headroom {room:.1f}×" if room < 100 else "")
 
 
 def _clock(seconds: float) -> str:

@@ -37,6 +37,8 @@ _LATENCY_ROWS = (
     ("client_lag", "client lag"),
 )
 _ERROR_WIDTH = 160
+_REPLICA_COLUMNS = ("replica", "share", "failed", "tok/s", "in flight", "TTFT p50", "p99", "E2E p50", "p99")
+_URL_WIDTH = 15
 _STEADY = "steady, ms"
 """The corner of the second table."""
 
@@ -52,6 +54,8 @@ class Report:
     latencies: tuple[tuple[str, ...], ...]
     steady: tuple[tuple[str, ...], ...]
     """The latencies of the steady part, where they were asked for."""
+    replicas: tuple[tuple[str, ...], ...]
+    """A row for each endpoint, where there were several, and how uneven they were."""
     notes: tuple[str, ...]
     errors: tuple[tuple[str, str, str], ...]
     """Class, count, most frequent message."""
@@ -59,6 +63,10 @@ class Report:
 
 def of(result: Result) -> Report:
     percents = [float(each) for each in result.summary.get("percents") or ()]
+    facts = tuple(_facts(result))
+    latencies = tuple(_latency_rows(result, percents))
+    steady, replicas = tuple(_steady_rows(result, percents)), tuple(_replica_rows(result))
+    bounded = any("≥ " in cell for row in (*facts, *latencies, *steady, *replicas) for cell in row)
     headline = result.verdict.status
     if result.interrupted:
         headline += ", interrupted"
@@ -67,11 +75,12 @@ def of(result: Result) -> Report:
     return Report(
         status=headline,
         reasons=result.verdict.reasons,
-        facts=tuple(_facts(result)),
+        facts=facts,
         columns=("ms", "mean", *(percent_name(each) for each in percents), "max"),
-        latencies=tuple(_latency_rows(result, percents)),
-        steady=tuple(_steady_rows(result, percents)),
-        notes=tuple(_notes(result)),
+        latencies=latencies,
+        steady=steady,
+        replicas=replicas,
+        notes=tuple(_notes(result, bounded)),
         errors=tuple(
             (name, str(count), result.error_messages.get(name, ""))
             for name, count in sorted(result.errors.items(), key=lambda each: -each[1])
@@ -112,6 +121,15 @@ def show(result: Result, console: Console | None = None) -> None:
             table.add_row(*row)
         console.print(table)
         console.print()
+    if report.replicas:
+        table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+        table.add_column(_REPLICA_COLUMNS[0], overflow="ellipsis", no_wrap=True, max_width=_URL_WIDTH)
+        for name in _REPLICA_COLUMNS[1:]:
+            table.add_column(name, justify="right", no_wrap=True)
+        for row in report.replicas:
+            table.add_row(*row)
+        console.print(table)
+        console.print()
     if report.errors:
         table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
         table.add_column("errors", no_wrap=True)
@@ -148,6 +166,8 @@ def html(result: Result) -> str:
         parts.append(_html_table(report.columns, report.latencies, left=1))
     if report.steady:
         parts.append(_html_table((_STEADY, *report.columns[1:]), report.steady, left=1))
+    if report.replicas:
+        parts.append(_html_table(_REPLICA_COLUMNS, report.replicas, left=1))
     if report.errors:
         rows = [(name, count, _cut(message)) for name, count, message in report.errors]
         parts.append(_html_table(("errors", "n", "most frequent message"), rows, left=3))
@@ -290,12 +310,39 @@ def _steady_rows(result: Result, percents: list[float]) -> Iterator[tuple[str, .
         yield from _latency_rows(part, percents)
 
 
+def _replica_rows(result: Result) -> Iterator[tuple[str, ...]]:
+    replicas = result.replicas
+    if replicas is None:
+        return
+    for each in replicas:
+        latencies = [_with_sign(each[name], percent) for name in ("ttft", "e2el") for percent in (50.0, 99.0)]
+        yield (
+            each.url.removeprefix("http://").removeprefix("https://"),
+            f"{each.share:.0%}" if each.share is not None else "-",
+            str(each.failed),
+            number(each.output_throughput),
+            number(each.in_flight_mean),
+            *latencies,
+        )
+    load, ttft = replicas.imbalance.get("in_flight_mean"), replicas.imbalance.get("p50_ttft_ms")
+    if load is not None and ttft is not None:
+        blank = ("",) * 3
+        for title, name in (("max / mean", "max_over_mean"), ("variation", "cv")):
+            yield title, *blank, _ratio(getattr(load, name)), _ratio(getattr(ttft, name)), "", "", ""
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _with_sign(values: Distribution, percent: float) -> str:
+    interval = values.interval(percent_name(percent))
+    sign = "≥ " if interval is not None and not interval.supported else ""
+    return sign + milliseconds(values.percentile(percent))
+
+
 def _row(values: Distribution, percents: list[float]) -> list[str]:
-    shown = []
-    for percent in percents:
-        interval = values.interval(percent_name(percent))
-        sign = "≥ " if interval is not None and not interval.supported else ""
-        shown.append(sign + milliseconds(values.percentile(percent)))
+    shown = [_with_sign(values, percent) for percent in percents]
     return [milliseconds(values.mean), *shown, milliseconds(values.max)]
 
 
@@ -371,18 +418,12 @@ def _until(until: Mapping[str, Any]) -> str:
     return f"{until['target']} not reached when the budget was spent: {lacking}"
 
 
-def _notes(result: Result) -> Iterator[str]:
+def _notes(result: Result, bounded: bool) -> Iterator[str]:
+    """`bounded`: a number is shown with ≥."""
     because = result.summary.get("itl_absent_because")
     if because and (result.summary.get("completed") or 0) > 0:
         yield f"no ITL: {because}"
-    shown = [each for name, _ in _LATENCY_ROWS if (each := result.summary.latencies.get(name)) and each.n]
-    unsupported = [
-        interval
-        for each in shown
-        for interval in each.intervals.values()
-        if interval.needs_requests and not interval.supported
-    ]
-    if unsupported:
+    if bounded:
         yield (
             "≥: too few independent requests, or separate bad moments, to tell this percentile; "
             "needs N: so many requests would"

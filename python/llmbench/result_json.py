@@ -18,7 +18,7 @@ from llmbench.verdict import ABSENT_NS, Verdict
 
 WARMUP = 0
 """The phase code of warm-up requests."""
-_APART = ("intervals", "steady_state")
+_APART = ("intervals", "steady_state", "replicas")
 """Parts of a summary that have keys of their own beside it."""
 
 
@@ -64,6 +64,7 @@ def flat(result: Result, *, detailed: bool = False, texts: bool = False) -> dict
         "verdict": result.verdict.to_dict(),
         "intervals": _intervals(result),
         "steady_state": summary.get("steady_state"),
+        "replicas": summary.get("replicas"),
         "from_schedule": {
             name.removesuffix("_from_schedule"): _plain(each)
             for name, each in summary.latencies.items()
@@ -81,6 +82,10 @@ def flat(result: Result, *, detailed: bool = False, texts: bool = False) -> dict
             "decoding_mean": summary.get("decoding_mean"),
         },
         "summary": {name: each for name, each in summary.to_dict().items() if name not in _APART},
+        "server": {
+            **(config.get("server") or {}),
+            "counters": result.client.get("server_counters"),
+        },
         "client": dict(result.client),
         "environment": dict(result.environment),
         "config": dict(config),
@@ -112,6 +117,7 @@ def load(path: Path) -> Result:
                 **ours["summary"],
                 "intervals": _stored_intervals(ours),
                 "steady_state": ours.get("steady_state"),
+                "replicas": ours.get("replicas"),
             },
             verdict=Verdict.from_dict(ours.get("verdict", {})),
             client=ours.get("client", {}),

@@ -175,6 +175,73 @@ class SteadyState:
         return f"{self.begin_s:.0f} s to {self.end_s:.0f} s"
 
 
+@dataclass(frozen=True)
+class Replica:
+    """One of several endpoints of a run, and what it did. Rates are over the run's duration."""
+
+    url: str
+    requests: int
+    share: float | None
+    """Of the run's requests."""
+    completed: int
+    failed: int
+    cut: int
+    output_tokens: int
+    request_throughput: float | None
+    output_throughput: float | None
+    in_flight_mean: float | None
+    """Requests in flight, over time."""
+    latencies: Mapping[str, Distribution]
+    """ttft and e2el, in milliseconds: mean, median, p50, p99, with intervals."""
+
+    def __getitem__(self, name: str) -> Distribution:
+        return self.latencies[name]
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Replica:
+        plain = {name: stored.get(name) for name in cls.__dataclass_fields__ if name != "latencies"}
+        known = {key: Interval.from_dict(each) for key, each in (stored.get("intervals") or {}).items()}
+        latencies = {}
+        for name, each in (stored.get("latency_ms") or {}).items():
+            percents = [float(key[1:]) for key in each if key[:1] == "p"]
+            values = {
+                "n": each["n"],
+                "mean": each["mean"],
+                "median": each.get("p50"),
+                "percentiles": [each[percent_name(percent)] for percent in percents],
+            }
+            latencies[name] = _distribution(values, percents, _intervals_of(name, percents, known))
+        return cls(**plain, latencies=latencies)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Imbalance:
+    """How far the replicas' values of one number are apart."""
+
+    max_over_mean: float | None
+    """1 when all are equal; None where fewer than two replicas have the number."""
+    cv: float | None
+    """Coefficient of variation: their standard deviation over their mean."""
+
+
+class Replicas(tuple[Replica, ...]):
+    """The endpoints of a run that had several, in the order given, and how evenly the load met them."""
+
+    balancing: str
+    imbalance: Mapping[str, Imbalance]
+    """Of `requests`, `in_flight_mean` and `p50_ttft_ms`."""
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Replicas:
+        made = cls(Replica.from_dict(each) for each in stored["endpoints"])
+        made.balancing = stored.get("balancing") or ""
+        made.imbalance = {
+            name: Imbalance(each.get("max_over_mean"), each.get("cv"))
+            for name, each in (stored.get("imbalance") or {}).items()
+        }
+        return made
+
+
 class Plots:
     """The figures of one result: `result.plot.NAME(...)` is `llmbench.plots.NAME`, given this result."""
 
@@ -250,6 +317,12 @@ class Result:
         if not stored:
             return None
         return SteadyState(float(stored["begin_s"]), float(stored["end_s"]), Summary(stored["summary"]))
+
+    @property
+    def replicas(self) -> Replicas | None:
+        """Each endpoint's part, where there were several."""
+        stored = self.summary.get("replicas")
+        return Replicas.from_dict(stored) if stored else None
 
     @property
     def json_path(self) -> Path | None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import math
 import os
 import re
 import resource
@@ -21,7 +23,19 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from llmbench import _core, ceilings, environment, evaluation, preflight, progress, results, secrecy
+from llmbench import (
+    _core,
+    ceilings,
+    environment,
+    evaluation,
+    preflight,
+    progress,
+    results,
+    retokenizing,
+    secrecy,
+    server_metrics,
+    workloads,
+)
 from llmbench.endpoint import Endpoint
 from llmbench.errors import (
     ClientLimitError,
@@ -36,7 +50,7 @@ from llmbench.load import Load
 from llmbench.options import METRICS, OnProgress, RunOptions
 from llmbench.precision import Target, Watch
 from llmbench.results import SCHEMA_VERSION, Result
-from llmbench.workloads import Workload
+from llmbench.workloads import TokenizerLike, Workload
 
 _WAIT_S = 0.1
 """A signal is seen within this time: Python runs handlers between two waits."""
@@ -45,6 +59,18 @@ _WARM_OPEN_LOOP = 64
 """Connections opened beforehand where no limit says how many will be needed."""
 _DESCRIPTORS_BESIDE = 64
 """Files, sockets and pipes that are no connection of the engine."""
+
+_UNREADABLE = {
+    "schema",
+    "bad_event",
+    "content_type",
+    "empty_stream",
+    "truncated_no_done",
+    "protocol",
+    "http_4xx",
+    "http_status",
+}
+"""Failures that a server of another kind would cause."""
 
 _forked = False
 
@@ -58,7 +84,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def run(
-    endpoint: Endpoint,
+    endpoint: Endpoint | Sequence[Endpoint],
     workload: Workload,
     load: Load,
     *,
@@ -72,6 +98,7 @@ def run(
     itl: str = "token",
     steady_state: bool = False,
     connect: str = "pooled",
+    balancing: str = "round-robin",
     workers: int = 1,
     connect_timeout: float = 10,
     first_token_timeout: float = 0,
@@ -99,8 +126,15 @@ def run(
     machine_cost: float | None = None,
     wait_ready: float = 0,
     until_ci: str | None = None,
+    scrape_metrics: bool | Sequence[str] = False,
+    server: Mapping[str, Any] | None = None,
+    tokenizer: TokenizerLike = None,
 ) -> Result:
     """Measures `endpoint` under `load` with the requests of `workload`, and returns the result.
+
+    Several endpoints are replicas of one server: `balancing` says which one a request goes to, "round-robin",
+    "random" (by the seed), "least-in-flight" or "sticky" (in a closed loop each slot has its replica, else each
+    prompt). `Result.replicas` compares them.
 
     Sends `num_requests` (by default as many as the workload or the load has), or for `duration` seconds. Times are in
     seconds, goodput limits in ms. Writes `result_dir`/NAME.llmbench unless `save` is false, and NAME.json
@@ -111,6 +145,12 @@ def run(
     With `until_ci`, such as "ttft_p99:3%", the run ends as soon as the 95 % interval of that number is narrow enough,
     and at the latest when `num_requests` or `duration` is spent; the result's `summary.until_ci` says which.
 
+    `tokenizer` counts the tokens of answers whose server does not; their texts are kept only with `save_text`.
+
+    With `scrape_metrics` the server's own /metrics are read before and after the run and once a second meanwhile: true
+    reads where the backend has them, or give the addresses. Its counters must agree with the requests and tokens that
+    were measured, or the run is INVALID. `server` is what else is known of the server, kept with the result.
+
     The first Ctrl-C stops sending, waits up to `drain` seconds for running requests and returns a result whose
     `.interrupted` is true; the second raises KeyboardInterrupt at once, and the file is valid all the same.
     """
@@ -120,7 +160,9 @@ def run(
     return _Measurement(endpoint, workload, load, RunOptions(**options)).execute()
 
 
-async def arun(endpoint: Endpoint, workload: Workload, load: Load, **options: Any) -> Result:
+async def arun(
+    endpoint: Endpoint | Sequence[Endpoint], workload: Workload, load: Load, **options: Any
+) -> Result:
     """`run` inside a running asyncio loop, which goes on meanwhile. Cancelling the task stops the run at once."""
     measurement = _Measurement(endpoint, workload, load, RunOptions(**options))
     finished = asyncio.get_running_loop().run_in_executor(None, measurement.execute)
@@ -138,7 +180,13 @@ async def arun(endpoint: Endpoint, workload: Workload, load: Load, **options: An
 class _Measurement:
     """One call of `run`, its steps in order."""
 
-    def __init__(self, endpoint: Endpoint, workload: Workload, load: Load, options: RunOptions) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint | Sequence[Endpoint],
+        workload: Workload,
+        load: Load,
+        options: RunOptions,
+    ) -> None:
         if _forked:
             raise EngineError(
                 "the engine cannot be used in a forked child of a process that loaded it: "
@@ -146,14 +194,16 @@ class _Measurement:
             )
         if options.connect == "sticky" and load.open_loop:
             raise ConfigError('connect "sticky" ties connections to slots: it needs a closed loop')
-        if endpoint.ca_file is not None and not Path(endpoint.ca_file).is_file():
-            raise ConfigError(f"no CA file {endpoint.ca_file}")
+        endpoints = _replicas(endpoint)
+        endpoint = endpoints[0]
         num_requests = options.num_requests
         if num_requests is None and options.duration is None:
             num_requests = load.num_requests or len(workload)
         if load.arrival == "trace" and load.num_requests is not None:
             num_requests = min(num_requests or load.num_requests, load.num_requests)
+        self.endpoints = endpoints
         self.endpoint = endpoint
+        """The first: all have its preset and its extra body."""
         self.workload = workload
         self.load = load
         self.target = Target.parse(options.until_ci) if options.until_ci else None
@@ -164,7 +214,13 @@ class _Measurement:
         if not options.stream and not endpoint.preset.whole:
             raise ConfigError(f"the backend {endpoint.preset.name} always streams: leave --no-stream out")
         self.streamed = options.stream and endpoint.preset.streams
+        self.tokenizer = workloads.load_tokenizer(options.tokenizer)
+        """Counts the answers that the server does not count."""
+        if endpoint.preset.counts or endpoint.preset.reports == "none":
+            self.tokenizer = None
         self.server = preflight.ServerFacts(endpoint.model)
+        self._key_warning: str | None = None
+        self._first_body = b""
         self._engine: _core.Run | None = None
         self._wanted = ""
         self._interrupts: Interrupts | None = None
@@ -174,11 +230,7 @@ class _Measurement:
         if self.options.save:
             _check_directory(Path(self.options.result_dir))
         self._check_descriptors()
-        self.server = preflight.check(
-            self.endpoint,
-            timeout_s=self.options.connect_timeout or 10.0,
-            wait_ready_s=self.options.wait_ready,
-        )
+        self._preflight()
         with self._result_file() as path:
             machine = environment.collect()
             stored = {
@@ -191,12 +243,17 @@ class _Measurement:
             }
             engine = self._make_engine(path, stored)
             cpu_before = environment.CpuCounters.read()
-            signum = self._run(engine, path)
+            with self._metrics() as metrics:
+                signum = self._run(engine, path)
             client, failure = self._finish(engine)
             if self._precise and signum is None:
                 client |= {"interrupted": False, "stopped_because": "until-ci"}
             client |= environment.CpuCounters.read().since(cpu_before)
             client["ceiling"] = self._ceiling(machine)
+            client["server_counters"] = metrics.counted()
+            if self.options.save and failure is None:
+                samples = metrics.samples(client.get("start_unix_ns", stored["start_unix_ns"]))
+                server_metrics.store(path, samples)
             return self._result(path, stored, client, signum, failure)
 
     def stop(self) -> None:
@@ -214,8 +271,13 @@ class _Measurement:
         """What a result stores about how it was made; secrets are blanked."""
         return {
             "endpoint": self.endpoint.to_dict(),
+            "endpoints": [endpoint.to_dict() for endpoint in self.endpoints],
             "model": self.server.model,
-            "server": {"software": self.server.software, "context_length": self.server.context_length},
+            "server": {
+                "software": self.server.software,
+                "context_length": self.server.context_length,
+                **secrecy.redact(dict(self.options.server or {})),
+            },
             "workload": self.workload.to_dict(),
             "load": self.load.to_dict(),
             **self.options.to_dict(),
@@ -225,17 +287,13 @@ class _Measurement:
 
     def core_config(self) -> _core.RunConfig:
         """The plan in the core's terms, without request bodies and files."""
-        endpoint, load, options = self.endpoint, self.load, self.options
+        load, options = self.load, self.options
         config = _core.RunConfig()
-        config.scheme, config.host, config.port = endpoint.scheme, endpoint.host, endpoint.port
-        config.path = endpoint.path_for(self.streamed, self.server.model)
-        config.method = endpoint.preset.method
-        config.headers = endpoint.wire_headers()
-        config.unix_socket = endpoint.unix_socket or ""
-        config.proxy = endpoint.proxy or ""
-        config.ca_file = endpoint.ca_file or ""
-        config.insecure = endpoint.insecure
-        config.wire_format = endpoint.preset.wire_format
+        config.endpoints = [self._core_endpoint(endpoint) for endpoint in self.endpoints]
+        config.balancing = options.balancing
+        config.wire_format = self.endpoint.preset.wire_format
+        rules = self.endpoint.answer_rules
+        config.wire_rules = json.dumps(rules) if rules else ""
         config.streamed = self.streamed
         config.order = self.workload.order
         config.seed = options.seed
@@ -254,14 +312,67 @@ class _Measurement:
         config.request_timeout_s = float(options.request_timeout)
         config.drain_s = float(options.drain)
         config.retries = options.retries
-        config.save_text = options.save_text
+        config.save_text = options.save_text or self.tokenizer is not None
         config.model = self.server.model or ""
-        config.secrets = list(self.endpoint.secrets())
+        config.secrets = list(self.secrets())
         if not load.open_loop:
             config.abort_after_failures = max(20, load.max_concurrency or 0)
         return config
 
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value of every endpoint."""
+        return tuple(dict.fromkeys(each for endpoint in self.endpoints for each in endpoint.secrets()))
+
     # The steps
+
+    def _preflight(self) -> None:
+        """Asks every endpoint; all must serve the model that the first one is asked for."""
+        planned_s = self._planned_s()
+        self.endpoints = tuple(endpoint.authorized(planned_s or 0.0) for endpoint in self.endpoints)
+        self.endpoint = self.endpoints[0]
+        self._key_warning = next(
+            filter(None, (each.expiry_warning(planned_s) for each in self.endpoints)), None
+        )
+        for number, endpoint in enumerate(self.endpoints):
+            server = preflight.check(
+                endpoint if number == 0 else replace(endpoint, model=endpoint.model or self.server.model),
+                timeout_s=self.options.connect_timeout or 10.0,
+                wait_ready_s=self.options.wait_ready,
+            )
+            if number == 0:
+                self.server = server
+
+    def _planned_s(self) -> float | None:
+        """How long the load will last, as far as that is known."""
+        if self.options.duration is not None:
+            return self.options.warmup_duration + self.options.duration
+        rate, planned = self.load.rate, self.options.num_requests
+        return planned / rate if rate and planned and math.isfinite(rate) else None
+
+    def _metrics(self) -> server_metrics.Watch:
+        """Reads the server's own metrics, where that was asked for."""
+        asked = self.options.scrape_metrics
+        if not isinstance(asked, bool):
+            return server_metrics.Watch(tuple(asked))
+        urls = [endpoint.metrics_url for endpoint in self.endpoints] if asked else []
+        names = self.endpoint.preset.metrics_names
+        return server_metrics.Watch(
+            [url for url in dict.fromkeys(urls) if url],
+            dict(self.endpoint.wire_headers()),
+            server_metrics.Names.of(names) if names else None,
+        )
+
+    def _core_endpoint(self, endpoint: Endpoint) -> _core.Endpoint:
+        core = _core.Endpoint()
+        core.scheme, core.host, core.port = endpoint.scheme, endpoint.host, endpoint.port
+        core.path = endpoint.path_for(self.streamed, self.server.model)
+        core.method = endpoint.preset.method
+        core.headers = endpoint.wire_headers()
+        core.unix_socket = endpoint.unix_socket or ""
+        core.proxy = endpoint.proxy or ""
+        core.ca_file = endpoint.ca_file or ""
+        core.insecure = endpoint.insecure
+        return core
 
     def _warm_connections(self) -> int:
         """How many connections are opened before the clock starts."""
@@ -318,27 +429,36 @@ class _Measurement:
 
     def _make_engine(self, path: Path, stored: Mapping[str, Any]) -> _core.Run:
         config = self.core_config()
+        bodies = self.workload.bodies(
+            self.endpoint.preset,
+            model=self.server.model,
+            stream=self.streamed,
+            ignore_eos=self.options.ignore_eos,
+            sampling=self.options.sampling,
+            extra_body=self.endpoint.extra_body,
+            seed=self.options.seed,
+            deployment=self.endpoint.deployment,
+        )
+        self._first_body = bodies[0]
         config.workload = _core.Workload(
-            self.workload.bodies(
-                self.endpoint.preset,
-                model=self.server.model,
-                stream=self.streamed,
-                ignore_eos=self.options.ignore_eos,
-                sampling=self.options.sampling,
-                extra_body=self.endpoint.extra_body,
-                seed=self.options.seed,
-                deployment=self.endpoint.deployment,
-            ),
+            bodies,
             self.workload.prompt_tokens,
             self.workload.output_tokens,
+            self._repeated_prompts(),
         )
         config.result_path = str(path)
         config.run_json = results.json_text(stored)
-        with _core_errors(self.endpoint):
+        with _core_errors(self.secrets()):
             engine = _core.Run(config)
         # The summary of the file that was replaced.
         _json_path(path).unlink(missing_ok=True)
         return engine
+
+    def _repeated_prompts(self) -> list[str] | None:
+        """The prompts, for formats whose answers begin with them."""
+        if not (self.endpoint.preset.repeats_prompt or self.endpoint.wire_rules.get("strip_prompt")):
+            return None
+        return [prompt if isinstance(prompt, str) else "" for prompt in self.workload.prompts]
 
     def _run(self, engine: _core.Run, path: Path) -> int | None:
         """Starts the engine and waits for its end; returns the signal that ended it early."""
@@ -349,7 +469,7 @@ class _Measurement:
         interrupts = self._interrupts or Interrupts(self.stop, self.cancel)
         with contextlib.nullcontext() if self._interrupts else interrupts:
             try:
-                with _core_errors(self.endpoint):
+                with _core_errors(self.secrets()):
                     engine.start()
                 self._engine = engine
                 if self._wanted:
@@ -407,7 +527,7 @@ class _Measurement:
 
     def _ceiling(self, machine: Mapping[str, Any]) -> dict[str, Any] | None:
         """What the last self-test on this machine found, where it holds."""
-        if self.endpoint.scheme != "http":
+        if any(endpoint.scheme != "http" for endpoint in self.endpoints):
             return {"absent": "the self-test is of plain HTTP, and TLS costs more"}
         known = ceilings.cached(machine)
         return {**known.to_dict(), "cores": machine.get("cores_usable")} if known is not None else None
@@ -421,9 +541,11 @@ class _Measurement:
         failure: ResultsError | None,
     ) -> Result:
         config, save = stored["config"], self.options.save
-        client = secrecy.scrub(client, self.endpoint.secrets())
+        client = secrecy.scrub(client, self.secrets())
         try:
-            results.blank_secrets(path, self.endpoint.secrets())
+            if self.tokenizer is not None:
+                retokenizing.count_answers(path, self.tokenizer, keep_texts=self.options.save_text)
+            results.blank_secrets(path, self.secrets())
             # Without a file the rows stay in memory, events and all.
             table = None if save else results.load_table(path)
             summary, verdict, messages = evaluation.evaluate(
@@ -431,6 +553,8 @@ class _Measurement:
             )
         except ResultsError as error:
             raise failure or error from None
+        if not summary["completed"] and summary["errors"].keys() & _UNREADABLE:
+            messages = self._explained(messages)
         interrupted = signum is not None or bool(client.get("interrupted"))
         stored |= {
             "status": "interrupted" if interrupted else "finished",
@@ -475,9 +599,22 @@ class _Measurement:
             if engine.wait(2.0):
                 engine.finish()
 
+    def _explained(self, messages: dict[str, str]) -> dict[str, str]:
+        """The messages of a run without any success, with what answered instead of the server that was named."""
+        reason = preflight.explain_answers(
+            self.endpoint, self.endpoint.path_for(self.streamed, self.server.model), self._first_body
+        )
+        if reason is None:
+            return messages
+        reason = secrecy.scrub(reason, self.secrets())
+        return {
+            name: f"{reason} ({said})" if name in _UNREADABLE and said else said or reason
+            for name, said in messages.items()
+        }
+
     def _notes(self, client: Mapping[str, Any]) -> list[str]:
-        notes = []
-        if self.endpoint.insecure and self.endpoint.scheme == "https":
+        notes = [self._key_warning] if self._key_warning else []
+        if any(endpoint.insecure and endpoint.scheme == "https" for endpoint in self.endpoints):
             notes.append("the server's certificate was not verified (--insecure)")
         if self.options.stream and not self.streamed:
             notes.append(
@@ -486,6 +623,12 @@ class _Measurement:
             )
         if client.get("stopped_because") == "all-failed":
             notes.append("the run was ended early: its first requests all failed")
+        else:
+            notes += [
+                f"{endpoint.display_url} never answered: its first requests all failed"
+                for endpoint, given_up in zip(self.endpoints, client.get("given_up") or (), strict=False)
+                if given_up
+            ]
         planned, warmup = self.options.num_requests or 0, self.options.warmup_requests
         again = planned + warmup - len(self.workload)
         if warmup and again > 0 and planned <= len(self.workload):
@@ -505,6 +648,27 @@ class _Measurement:
             engine.cancel()
         else:
             engine.stop()
+
+
+def _replicas(endpoint: Endpoint | Sequence[Endpoint]) -> tuple[Endpoint, ...]:
+    """The endpoints of a run, which must be asked alike: every request could go to each."""
+    endpoints = (endpoint,) if isinstance(endpoint, Endpoint) else tuple(endpoint)
+    if not endpoints:
+        raise ConfigError("a run needs an endpoint")
+    first = endpoints[0]
+    for each in endpoints:
+        if not isinstance(each, Endpoint):
+            raise ConfigError(f"an Endpoint is wanted, not {each!r}")
+        if each.ca_file is not None and not Path(each.ca_file).is_file():
+            raise ConfigError(f"no CA file {each.ca_file}")
+        for name in ("preset", "model", "extra_body", "deployment"):
+            if getattr(each, name) != getattr(first, name):
+                what = {"preset": "backend", "extra_body": "extra body"}.get(name, name)
+                raise ConfigError(
+                    f"{each.display_url} has another {what} than {first.display_url}: the endpoints of one run are "
+                    "replicas and get the same requests; measure different servers one after the other"
+                )
+    return endpoints
 
 
 def _check_directory(directory: Path) -> None:
@@ -555,7 +719,7 @@ def _safe(part: str) -> str:
 
 
 @contextlib.contextmanager
-def _core_errors(endpoint: Endpoint) -> Iterator[None]:
+def _core_errors(known_secrets: Sequence[str]) -> Iterator[None]:
     """The core's errors as those of llmbench.errors."""
     try:
         yield
@@ -566,4 +730,4 @@ def _core_errors(endpoint: Endpoint) -> Iterator[None]:
             "limit": ClientLimitError,
             "results": ResultsError,
         }.get(getattr(error, "code", ""), EngineError)
-        raise kind(secrecy.scrub(str(error), endpoint.secrets())) from None
+        raise kind(secrecy.scrub(str(error), known_secrets)) from None

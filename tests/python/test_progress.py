@@ -33,7 +33,9 @@ def words(planned: int | None, duration: float | None, **changes: Any) -> tuple[
 def test_words() -> None:
     head, body, share = words(100, None)
     assert head == "measuring 50/100 requests, 0:12, 0:12 left"
-    assert body == "0 tokens/s · 8 in flight · 10 failed · TTFT p50 51.2 p99 180 ms · client 12%"
+    assert (
+        body == "0 tokens/s · 8 in flight · 10 failed · TTFT p50 51.2 p99 180 ms · client 12%, headroom 7.1×"
+    )
     assert share == 0.5
 
 

@@ -198,3 +198,15 @@ def test_the_clients_headroom(ceiling: dict[str, Any], told: str) -> None:
     evidence = {"worker_busy": {"value": 0.12}, "ceiling": ceiling}
     shown = result(verdict=Verdict("VALID", evidence=evidence)).report()
     assert f"busiest worker 12%; {told}" in " ".join(shown.split())
+
+
+def test_a_bound_is_explained_only_where_one_is_shown() -> None:
+    def noted(key: str) -> bool:
+        interval = {"low": 1.0, "high": None, "n_eff": 5.0, "supported": False, "needs_requests": 368}
+        return "too few independent" in " ".join(
+            report.text(result(summary={"intervals": {key: interval}})).split()
+        )
+
+    assert noted("p99_ttft_ms")
+    assert not noted("p99_tpot_from_nowhere_ms")
+    assert not noted("mean_e2el_ms")  # a mean is shown without a sign

@@ -426,7 +426,7 @@ def test_the_engines_errors_are_ours() -> None:
         error.code = code
         with (
             pytest.raises(kind, match=r"you sent \*+$"),
-            runner._core_errors(lb.Endpoint("http://h", api_key="sk-hidden-1")),
+            runner._core_errors(("sk-hidden-1",)),
         ):
             raise error
 

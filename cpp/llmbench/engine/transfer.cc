@@ -70,15 +70,17 @@ void Transfer::Begin(const PlannedRequest& plan, const Workload::Item& item, boo
   blob_.Reset(0);
   over_ = false;
   begun_behind_last_ = false;
-  reader_->Start(streamed, save_text ? &text_ : nullptr);
+  reader_->Start(streamed, save_text ? &text_ : nullptr, item.prompt);
 }
 
 void Transfer::OnBytes(const char* data, size_t size, const ReadStamp& stamp, Recorder& recorder) {
+  // Pieces with one receive time are one read: HTTP/2 hands a read out frame by frame.
+  const int64_t read_ns = std::max(stamp.time_ns, record_.sent_ns);
+  if (read_ns != stamp_.time_ns || record_.first_byte_ns == kNoTime) outputs_in_read_ = 0;
   stamp_ = stamp;
   // Not before the request went out, even if the two clocks disagree by a few nanoseconds.
-  stamp_.time_ns = std::max(stamp.time_ns, record_.sent_ns);
+  stamp_.time_ns = read_ns;
   recorder_ = &recorder;
-  outputs_in_read_ = 0;
   last_activity_ns_ = stamp_.time_ns;
   if (record_.first_byte_ns == kNoTime) {
     record_.first_byte_ns = stamp_.time_ns;

@@ -33,7 +33,7 @@ from llmbench.cli.parser import (
     until_ci,
     whole,
 )
-from llmbench.cli.target_flags import add_target, endpoint_from
+from llmbench.cli.target_flags import add_target, endpoint_from, endpoints_from
 from llmbench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ __all__ = [
     "amount",
     "count",
     "endpoint_from",
+    "endpoints_from",
     "gate",
     "json_object",
     "load_from",

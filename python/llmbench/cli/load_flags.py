@@ -52,6 +52,12 @@ def add_load(parser: argparse.ArgumentParser) -> None:
         default="pooled",
         help="pooled: newest idle connection first; new: one a request; sticky: one a slot",
     )
+    group.add_argument(
+        "--balancing",
+        choices=("round-robin", "random", "least-in-flight", "sticky"),
+        default="round-robin",
+        help="which of several --base-url a request goes to; sticky: one a slot, or a prompt in open loop",
+    )
     group.add_argument("--workers", type=count, default=1, metavar="N", help="client threads")
     group.add_argument("--connect-timeout", type=seconds, default=10.0, metavar="S", help="0: none")
     group.add_argument(

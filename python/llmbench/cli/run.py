@@ -58,18 +58,18 @@ def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     _check_gates(args)
     load = flags.load_from(args)
-    endpoint = flags.endpoint_from(args)
+    endpoints = flags.endpoints_from(args)
     if load.num_requests is not None and args.num_prompts is None:
         args.num_prompts = load.num_requests
     workload = flags.workload_from(args)
     if args.dry_run:
-        return _dry_run(args, endpoint, workload, load)
+        return _dry_run(args, endpoints, workload, load)
     from llmbench import runner
 
     failure: ResultsError | None = None
     try:
         result = runner.run(
-            endpoint,
+            endpoints,
             workload,
             load,
             num_requests=_num_requests(args),
@@ -82,6 +82,7 @@ def main(argv: list[str]) -> int:
             itl=args.itl,
             steady_state=args.steady_state,
             connect=args.connect,
+            balancing=args.balancing,
             workers=args.workers,
             connect_timeout=args.connect_timeout,
             first_token_timeout=args.first_token_timeout,
@@ -108,6 +109,7 @@ def main(argv: list[str]) -> int:
             machine_cost=args.machine_cost,
             wait_ready=args.wait_ready,
             until_ci=args.until_ci,
+            tokenizer=args.tokenizer,
         )
     except ResultsError as error:
         if error.result is None:
@@ -232,8 +234,9 @@ def _missed(gates: list[str], result: Result) -> list[str]:
 # --dry-run
 
 
-def _dry_run(args: argparse.Namespace, endpoint: Endpoint, workload: Workload, load: Load) -> int:
+def _dry_run(args: argparse.Namespace, endpoints: list[Endpoint], workload: Workload, load: Load) -> int:
     """Says what would be done, from the same objects that would do it."""
+    endpoint = endpoints[0]
     body = workload.bodies(
         endpoint.preset,
         model=endpoint.model or "the first model the server lists",
@@ -247,6 +250,7 @@ def _dry_run(args: argparse.Namespace, endpoint: Endpoint, workload: Workload, l
     plan: dict[str, Any] = {
         "url": endpoint.display_url,
         "endpoint": endpoint.to_dict(),
+        "urls": [each.display_url for each in endpoints],
         "load": load.to_dict(),
         "workload": workload.to_dict(),
         "num_requests": _num_requests(args),
@@ -258,7 +262,8 @@ def _dry_run(args: argparse.Namespace, endpoint: Endpoint, workload: Workload, l
         return 0
     amount = [f"{plan['num_requests']} requests"] if plan["num_requests"] else []
     amount += [f"{args.duration:g} s"] if args.duration else []
-    print(f"would send to  {plan['url']}")
+    shared = f", {args.balancing}" if len(endpoints) > 1 else ""
+    print(f"would send to  {', '.join(plan['urls'])}{shared}")
     print(f"load           {load.describe()}, {', '.join(amount)}")
     print(f"workload       {workload!r}")
     print(

@@ -6,7 +6,7 @@ import argparse
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from llmbench.backends import Backend, get
 from llmbench.backends.body import placeholders
@@ -17,12 +17,32 @@ if TYPE_CHECKING:
     from llmbench.endpoint import Endpoint
 
 
+class _BaseUrls(argparse.Action):
+    """The first is `base_url`, the others are `replica_urls`."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        namespace.base_url, *others = cast("list[str]", values)
+        namespace.replica_urls = tuple(others)
+
+
 def add_target(parser: argparse.ArgumentParser, *, default_backend: str = "openai") -> None:
     """--base-url … --unix-socket: which server, and how it is spoken to."""
     group = parser.add_argument_group("target")
     group.add_argument(
-        "--base-url", metavar="URL", help="the server, as http://host:port; instead of --host and --port"
+        "--base-url",
+        nargs="+",
+        action=_BaseUrls,
+        metavar="URL",
+        help="the server, as http://host:port; instead of --host and --port. Several are replicas: "
+        "--balancing shares the requests out",
     )
+    parser.set_defaults(replica_urls=())
     group.add_argument("--host", help="the server's name or address (default 127.0.0.1)")
     group.add_argument("--port", type=port, help="the server's port (default: the backend's, mostly 8000)")
     group.add_argument(
@@ -94,6 +114,21 @@ def add_target(parser: argparse.ArgumentParser, *, default_backend: str = "opena
 
 
 def endpoint_from(args: argparse.Namespace) -> Endpoint:
+    """The server of a command that takes one."""
+    if args.replica_urls:
+        raise ConfigError("give one --base-url: llmbench run is what shares requests out among several")
+    return _endpoint(args)
+
+
+def endpoints_from(args: argparse.Namespace) -> list[Endpoint]:
+    """One for each URL that was given."""
+    first = _endpoint(args)
+    if args.replica_urls and args.unix_socket:
+        raise ConfigError("--unix-socket is one server: give one --base-url with it")
+    return [first, *(replace(first, url=url) for url in args.replica_urls)]
+
+
+def _endpoint(args: argparse.Namespace) -> Endpoint:
     from llmbench.endpoint import Endpoint
 
     preset = _preset(args)
