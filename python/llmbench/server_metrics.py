@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,6 +29,10 @@ _SETTLE_S = 3.0
 """How long a server is given after the last answer to count it."""
 _LOOK_AGAIN_S = 0.05
 _LARGEST_PAGE = 16 << 20
+
+
+COUNTERS = ("requests", "prompt_tokens", "output_tokens")
+GAUGES = ("running", "waiting", "kv_usage")
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,15 @@ class Names:
     """Whether its counters were seen to equal the usage it reports, so that a difference is an error."""
     where: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """For a name that stands for several things: the label and value to take."""
+
+    @classmethod
+    def of(cls, names: Mapping[str, str]) -> Names:
+        """Of a template: our word → the server's name."""
+        known = cls("")
+        for key, name in names.items():
+            if key in (*COUNTERS, *GAUGES):
+                known = replace(known, **{key: (str(name),)})
+        return known
 
 
 KINDS: dict[str, Names] = {
@@ -118,9 +131,6 @@ KINDS: dict[str, Names] = {
     ),
 }
 """By kind of server, found by how the names on its page begin."""
-
-COUNTERS = ("requests", "prompt_tokens", "output_tokens")
-GAUGES = ("running", "waiting", "kv_usage")
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(,?)')
@@ -310,7 +320,7 @@ class Watch:
         try:
             status, body = fetch(url, self.headers)
         except (OSError, http.client.HTTPException) as error:
-            self.problem = f"{url}: {getattr(error, 'strerror', None) or error or type(error).__name__}"
+            self.problem = f"{url}: {getattr(error, 'strerror', None) or str(error) or type(error).__name__}"
             return None
         if status != 200:
             self.problem = f"{url} answered {status}"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llmbench import steadiness
+from llmbench import server_metrics, steadiness
 from llmbench.ceilings import Ceiling
 
 STATUSES = ("INVALID", "CLIENT-LIMITED", "UNSTABLE", "VALID")
@@ -28,6 +28,8 @@ ABSENT_NS = -(2**63)
 TURN_STAMPED = 1 << 1
 HTTP10 = 1 << 8
 NOT_STREAMED = 1 << 2
+USAGE = 1
+"""The value of `token_source` for the server's own count."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,54 @@ def consistency(facts: Facts) -> Finding:
     )
     bad = error > LIMITS.consistency
     return Finding("consistency", error, LIMITS.consistency, "share", *_if(bad, "INVALID", text))
+
+
+def server_counters(facts: Facts) -> Finding:
+    """What the server counted, where it was asked, against the rows: a request, a prompt token and an output token are
+    one each."""
+    name, counted = "server_counters", facts.client.get("server_counters")
+    if not counted:
+        return _absent(name, 0, "the server's metrics were not read")
+    if counted.get("absent") or counted.get("reset"):
+        return _absent(name, 0, counted.get("absent") or "the server began to count anew during the run")
+    kind = server_metrics.KINDS.get(counted.get("kind", ""))
+    rows = facts.all_requests
+    ok = rows["outcome"] == 0
+    prompts = rows["prompt_tokens"].clip(min=0)
+    if kind is not None and not kind.counts_cached:
+        prompts = prompts - rows["cached_tokens"].clip(min=0)
+    told = ok & (rows["token_source"] == USAGE)
+    ours = {"requests": int(ok.sum())}
+    if ours["requests"] and counted.get("requests", 1) % ours["requests"] == 0:
+        del ours["requests"]  # equal; or so many answers to each, which servers count one by one
+    agreed = not ours
+    if told.sum() == ok.sum():
+        ours["output_tokens"] = int(rows["output_tokens"][ok].sum())
+        if bool((rows["prompt_tokens"][ok] >= 0).all()):
+            ours["prompt_tokens"] = int(prompts[ok].sum())
+    compared = [
+        each for each in ("requests", "prompt_tokens", "output_tokens") if each in ours and each in counted
+    ]
+    if not compared and not agreed:
+        return _absent(name, 0, "the server counts nothing that this client counts too")
+    # What failed or was cut may have been counted or not.
+    complete = bool(ok.all())
+    apart = {
+        each: counted[each] - ours[each]
+        for each in compared
+        if counted[each] < ours[each] or (complete and counted[each] != ours[each])
+    }
+    worst = max((abs(difference) / max(1, ours[each]) for each, difference in apart.items()), default=0.0)
+    described = ", ".join(
+        f"{counted[each]} {each.replace('_', ' ')} and this client {ours[each]}" for each in apart
+    )
+    text = (
+        f"the server counted {described}: others used it during the run, or answers were lost; measure a server that "
+        "nobody else uses"
+    )
+    if kind is None or not kind.exact:
+        return Finding(name, worst, None, "share", "VALID", text if apart else "")
+    return Finding(name, worst, 0, "share", *_if(bool(apart), "INVALID", text))
 
 
 def clock(facts: Facts) -> Finding:
@@ -413,6 +463,7 @@ def _too_short(bins: steadiness.Bins) -> str:
 CHECKS: tuple[Callable[[Facts], Finding], ...] = (
     failures,
     consistency,
+    server_counters,
     clock,
     client_lag,
     achieved,
@@ -431,6 +482,9 @@ CHECKS: tuple[Callable[[Facts], Finding], ...] = (
 
 def _warnings(facts: Facts) -> list[str]:
     found = list(facts.notes)
+    counters = server_counters(facts)
+    if counters.value and counters.status == "VALID":
+        found.append(counters.text)
     rows, summary = facts.requests, facts.summary
     sent = int((rows["attempts"] > 0).sum())
     retried = int((rows["attempts"] > 1).sum())

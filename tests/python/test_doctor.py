@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from llmbench import servers
 from llmbench.backends import BACKENDS
 from llmbench.cli import doctor, main
 
@@ -21,7 +27,45 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_doctor_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json"]) == 0
-    assert set(json.loads(capsys.readouterr().out)) == {"machine", "packages", "advice"}
+    assert set(json.loads(capsys.readouterr().out)) == {"machine", "packages", "servers", "advice"}
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv(servers.STATE_VARIABLE, str(tmp_path / "state"))
+    yield
+    servers.end_all(servers.records(), grace_s=0)
+
+
+def test_servers_are_listed_and_those_left_behind_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sleeper = (sys.executable, "-c", "import time; time.sleep(600)")
+    started = [
+        servers.Server.start(
+            servers.ServerCommand(name, sleeper, "http://127.0.0.1:1", ()),
+            tmp_path / "server.log",
+            deployment="d",
+            detached=name == "kept",
+        )
+        for name in ("kept", "owned", "orphan")
+    ]
+    orphan = started[2].record
+    dataclasses.replace(
+        orphan, owner_start=orphan.owner_start + 1
+    ).write()  # its owner's id was given out again
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "kept at http://127.0.0.1:1, running, `python -m llmbench.run_benchmark stop --deployment_name d`"
+        in said
+    )
+    assert f"owned at http://127.0.0.1:1, in use by process {os.getpid()}" in said
+    assert "orphan at http://127.0.0.1:1, left behind by a killed command and ended now" in said
+    assert [record.name for record in servers.records()] == ["kept", "owned"]
+    assert [bool(server.record.processes()) for server in started] == [True, True, False]
+    for server in started:
+        server.stop(grace_s=0)
 
 
 def test_a_missing_package_is_named_with_its_remedy(

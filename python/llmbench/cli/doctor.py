@@ -1,4 +1,5 @@
-"""`llmbench doctor`: what is installed, what is missing, and what of this machine limits a measurement."""
+"""`llmbench doctor`: what is installed and missing, what of this machine limits a measurement, and which servers run.
+Those that a killed command left behind are ended."""
 
 from __future__ import annotations
 
@@ -7,9 +8,12 @@ import json
 import resource
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmbench.cli import flags
+
+if TYPE_CHECKING:
+    from llmbench.servers import ServerRecord
 
 _NEEDED = ("numpy", "matplotlib", "rich", "pydantic", "ruamel.yaml")
 _OPTIONAL = {
@@ -21,7 +25,9 @@ _OPTIONAL = {
 
 def main(argv: list[str]) -> int:
     parser = flags.Parser(
-        prog="llmbench doctor", description="Says what is installed and missing. Sends nothing."
+        prog="llmbench doctor",
+        description="Says what is installed and missing, and which started servers are running; ends those that a "
+        "killed command left behind. Sends nothing.",
     )
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     args = parser.parse_args(argv)
@@ -36,6 +42,8 @@ def main(argv: list[str]) -> int:
                 f", for {_OPTIONAL[name]}" if name in _OPTIONAL else ": pip install llmbench"
             )
             print(f"{name:<18} {version or missing}")
+        for server in found["servers"]:
+            print(f"server             {server['name']} at {server['url']}, {server['state']}")
         for line in found["advice"]:
             print(f"note: {line}")
     return 0 if all(found["packages"][name] for name in _NEEDED) else 2
@@ -50,7 +58,34 @@ def examine() -> dict[str, Any]:
     return {
         "machine": machine,
         "packages": {name: _version(name) for name in (*_NEEDED, *_OPTIONAL)},
+        "servers": list(_servers()),
         "advice": list(_advice(machine, hard)),
+    }
+
+
+def _servers() -> Iterator[dict[str, Any]]:
+    """Every server on record, after those without an owner were ended."""
+    from llmbench import servers
+
+    for record in servers.end_orphans():
+        yield {
+            **_told(record),
+            "state": f"left behind by a killed command and ended now; its log: {record.log}",
+        }
+    for record in servers.records():
+        if not record.processes():
+            continue
+        stop = f"python -m llmbench.run_benchmark stop --deployment_name {record.deployment}"
+        state = f"running, `{stop}` ends it" if record.detached else f"in use by process {record.owner_pid}"
+        yield {**_told(record), "state": state}
+
+
+def _told(record: ServerRecord) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "url": record.url,
+        "deployment": record.deployment,
+        "process_group": record.pgid,
     }
 
 
