@@ -30,10 +30,20 @@ from llmbench.errors import (
     ServerUnreachableError,
 )
 from llmbench.interrupts import EXIT_CODES
-from llmbench.sweep_plan import PlannedPoint, PlannedServer, ServerSettings, SweepSpec, differences, plan
+from llmbench.sweep_plan import (
+    RESET_PATHS,
+    PlannedPoint,
+    PlannedServer,
+    ServerSettings,
+    SweepSpec,
+    differences,
+    plan,
+)
+from llmbench.sweep_worth import Choice, Worth, choices, worths
 
 if TYPE_CHECKING:
     from llmbench.endpoint import Endpoint
+    from llmbench.gates import Gate
     from llmbench.results import Result
     from llmbench.sweep_display import SweepDisplay
     from llmbench.workloads import Workload
@@ -58,6 +68,8 @@ class PointOutcome:
     reason: str = ""
     """Why there is no result, or what is remarkable about it."""
     exit_code: int = 0
+    repeat: int = 1
+    """From 1."""
 
     @property
     def done(self) -> bool:
@@ -92,6 +104,8 @@ class SweepResult:
     """What ended the sweep before its last point, other than the user."""
     interrupted: bool = False
     signum: int | None = None
+    gates: tuple[Gate, ...] = ()
+    """The limits under which the best point was asked for."""
     plot: SweepPlots = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -113,15 +127,28 @@ class SweepResult:
     def rows(self) -> list[dict[str, Any]]:
         """One dict per point, for `pandas.DataFrame(result.rows())`."""
         return [
-            point.combination.to_args() | {"state": point.state} | point.summary | {"verdict": point.verdict}
+            point.combination.to_args()
+            | {"repeat": point.repeat, "state": point.state}
+            | point.summary
+            | {"verdict": point.verdict}
             for point in self.points
         ]
+
+    @property
+    def worths(self) -> list[Worth]:
+        """Per combination, over its repeats: throughput per GPU, goodput, cost."""
+        return worths(point.result for point in self.points if point.result is not None)
+
+    @property
+    def choices(self) -> list[Choice]:
+        """The best combination under each limit."""
+        return choices(self.worths, self.gates)
 
     def table(self, width: int = 80) -> str:
         """All points as text."""
         from llmbench.sweep_display import table_text
 
-        return table_text(self.points, width)
+        return table_text(self, width)
 
     def __str__(self) -> str:
         return self.table()
@@ -147,7 +174,7 @@ class SweepPlots:
         if name not in self.__dir__():
             raise AttributeError(f"there is no figure {name!r} of a sweep, but {', '.join(self.__dir__())}")
         figure = getattr(importlib.import_module(f"llmbench.plots.{name}"), name)
-        results = [point.result for point in self._result.points if point.result]
+        results = [point.result for point in self._result.points if point.result and point.repeat == 1]
         return lambda *args, **options: figure(results, *args, **options)
 
     def __dir__(self) -> list[str]:
@@ -207,6 +234,7 @@ def sweep(
     server_timeout: float = 600.0,
     quiet: bool = False,
     run_options: Mapping[str, Any] | None = None,
+    slo: Sequence[str] = (),
     **settings: Any,
 ) -> SweepResult:
     """Measures every combination of server and client settings, and returns all points.
@@ -220,7 +248,8 @@ def sweep(
     `tp_size`, `max_ragged_batch_size`, `num_replicas`, `fp6`, `mean_prompt_length`, `mean_max_new_tokens`,
     `num_clients` (a number or a list each), `num_requests`, `max_prompt_length`, `prompt_length_var`,
     `max_new_tokens_var`, `warmup`, `stream`, `seed`, `temperature`, `top_p`, `n`, `ignore_eos`, `deployment_name`,
-    `out_json_dir`, `overwrite_results`. `server_args` go to the started server, `run_options` to `llmbench.run`
+    `out_json_dir`, `overwrite_results`, `order`, `repeats`, `reset_cache`. `slo` are limits such as "p99_ttft_ms<=500"
+    under each of which `result.choices` names the best point. `server_args` go to the started server, `run_options` to `llmbench.run`
     (`goodput`, `idle_timeout`, …).
 
     Results lie in `<out_json_dir>_<backend>/`. Interrupted (Ctrl-C), it stops the server and returns what there is.
@@ -230,6 +259,7 @@ def sweep(
         result.plot.throughput_latency()
     """
     from llmbench.endpoint import Endpoint as EndpointType
+    from llmbench.gates import Gate
     from llmbench.sweep_display import SweepDisplay
 
     if isinstance(endpoint, str):
@@ -258,6 +288,7 @@ def sweep(
         ),
         server_timeout_s=server_timeout,
         max_error_rate=(run_options or {}).get("max_error_rate", 0.01),
+        gates=[Gate.parse(each) for each in slo],
         display=SweepDisplay(quiet=quiet),
     )
     if result.error is not None and not any(point.done for point in result.points):
@@ -275,6 +306,7 @@ def execute(
     started_endpoint: Endpoint | None = None,
     server_timeout_s: float = 600.0,
     max_error_rate: float = 0.01,
+    gates: Sequence[Gate] = (),
 ) -> SweepResult:
     """Carries out the plan of `spec`. Raises for what is wrong before the first point; `SweepResult` tells the rest.
 
@@ -298,6 +330,7 @@ def execute(
             server_timeout_s,
             max_error_rate,
             caught,
+            tuple(gates),
         )
         execution.prepare()
         check_writable(spec.result_dir)
@@ -320,6 +353,7 @@ class _Execution:
         server_timeout_s: float,
         max_error_rate: float,
         caught: CaughtSignal,
+        gates: tuple[Gate, ...],
     ) -> None:
         self.spec = spec
         self.endpoint = endpoint
@@ -330,8 +364,9 @@ class _Execution:
         self.server_timeout_s = server_timeout_s
         self.max_error_rate = max_error_rate
         self.caught = caught
+        self.gates = gates
         self.planned = plan(spec)
-        self.outcomes: dict[Combination, PointOutcome] = {}
+        self.outcomes: dict[PointId, PointOutcome] = {}
         self.launch: launchers.Launch | None = None
         self.impossible: dict[ServerSettings, ConfigError] = {}
 
@@ -358,7 +393,7 @@ class _Execution:
 
     def _pending(self, server: PlannedServer) -> bool:
         return self.spec.overwrite_results or not all(
-            self._path(point.combination).exists() for point in server.points
+            result_path(self.spec, point).exists() for point in server.points
         )
 
     def run(self) -> SweepResult:
@@ -370,7 +405,7 @@ class _Execution:
                 for server in self.planned:
                     self._take_existing(server)
                 for server in self.planned:
-                    pending = [point for point in server.points if point.combination not in self.outcomes]
+                    pending = [point for point in server.points if point_id(point) not in self.outcomes]
                     if pending:
                         self._measure_server(server, pending)
             except SweepStoppedError as stopped:
@@ -379,13 +414,16 @@ class _Execution:
                 error = failed
             except KeyboardInterrupt:
                 interrupted = True
+                # Where it struck inside an exec() of text (a dataclass being made, in an import), CPython would end this
+                # process by SIGINT, whatever its exit code; the next such exec() takes that back.
+                exec("")
+            # However they were measured, they are told in the order of the flags.
             points = tuple(
-                self.outcomes.get(point.combination)
-                or PointOutcome(point.combination, "not run", self._path(point.combination))
-                for server in self.planned
+                self.outcomes.get(point_id(point)) or self._outcome(point, "not run")
+                for server in plan(dataclasses.replace(self.spec, order="grid"))
                 for point in server.points
             )
-            result = SweepResult(self.spec, points, error, interrupted, self.caught.signum)
+            result = SweepResult(self.spec, points, error, interrupted, self.caught.signum, self.gates)
             self.display.finished(result)
         return result
 
@@ -393,7 +431,7 @@ class _Execution:
         if self.spec.overwrite_results:
             return
         for point in server.points:
-            path = self._path(point.combination)
+            path = result_path(self.spec, point)
             if not path.exists():
                 continue
             try:
@@ -403,7 +441,7 @@ class _Execution:
                 continue
             changed = differences(result.args, self.spec, point)
             reason = f"measured with {'; '.join(changed)}" if changed else ""
-            self._finish(PointOutcome(point.combination, "existing", path, result, reason))
+            self._finish(point, "existing", result=result, reason=reason)
 
     def _measure_server(self, planned: PlannedServer, pending: Sequence[PlannedPoint]) -> None:
         if self.endpoint is not None:
@@ -412,8 +450,7 @@ class _Execution:
             return
         if why := self.impossible.get(planned.settings):
             for point in pending:
-                path = self._path(point.combination)
-                self._finish(PointOutcome(point.combination, "skipped", path, reason=str(why)))
+                self._finish(point, "skipped", reason=str(why))
             return
         remaining = list(pending)
         while remaining:
@@ -428,7 +465,7 @@ class _Execution:
             except ServerStartError as error:
                 for point in remaining:
                     reason = str(error) if point is remaining[0] else "no server, as above"
-                    self._finish(_failed(point.combination, self._path(point.combination), error, reason))
+                    self._finish(point, "failed", reason=reason, exit_code=error.exit_code)
                 return
 
     def _start(self, planned: PlannedServer) -> tuple[servers.Deployment, Target]:
@@ -467,12 +504,13 @@ class _Execution:
 
     def _measure_point(self, point: PlannedPoint, target: Target, server: servers.Deployment | None) -> None:
         self.display.point_starting(point)
-        path = self._path(point.combination)
         try:
+            if self.spec.reset_cache:
+                reset_caches(target.endpoints)
             result = self.measure(self.spec, point, target, self.display.progress)
         except (PointInterruptedError, KeyboardInterrupt) as error:
             reason = str(error) or "nothing was measured"
-            self._finish(PointOutcome(point.combination, "interrupted", path, reason=reason))
+            self._finish(point, "interrupted", reason=reason)
             if isinstance(error, PointInterruptedError) and error.signum != signal.SIGINT:
                 self.caught.signum = self.caught.signum or error.signum
             raise KeyboardInterrupt from error
@@ -480,35 +518,62 @@ class _Execution:
             died = server.death() if server else ""
             if not died and _concerns_all(error, started=server is not None):
                 # Told once, at the end, as what stopped the sweep.
-                self.outcomes[point.combination] = _failed(point.combination, path, error, str(error))
+                self.outcomes[point_id(point)] = self._outcome(
+                    point, "failed", reason=str(error), exit_code=error.exit_code
+                )
                 raise SweepStoppedError(error) from error
-            self._finish(_failed(point.combination, path, error, died or str(error)))
+            self._finish(point, "failed", reason=died or str(error), exit_code=error.exit_code)
             return
         if died := server.death() if server else "":
             # What was measured up to its end is no measurement of this setting.
-            path.unlink(missing_ok=True)
-            self._finish(_failed(point.combination, path, NoRequestSucceededError(died), died))
+            result_path(self.spec, point).unlink(missing_ok=True)
+            self._finish(point, "failed", reason=died, exit_code=NoRequestSucceededError.exit_code)
             return
         self._finish(
-            PointOutcome(
-                point.combination,
-                "measured",
-                path,
-                result,
-                exit_code=_exit_code_of(result, self.max_error_rate),
-            )
+            point, "measured", result=result, exit_code=_exit_code_of(result, self.max_error_rate)
         )
 
-    def _finish(self, outcome: PointOutcome) -> None:
-        self.outcomes[outcome.combination] = outcome
+    def _outcome(self, point: PlannedPoint, state: str, **more: Any) -> PointOutcome:
+        return PointOutcome(
+            point.combination, state, result_path(self.spec, point), repeat=point.repeat, **more
+        )
+
+    def _finish(self, point: PlannedPoint, state: str, **more: Any) -> None:
+        outcome = self._outcome(point, state, **more)
+        self.outcomes[point_id(point)] = outcome
         self.display.point_finished(outcome)
 
-    def _path(self, combination: Combination) -> Path:
-        return self.spec.result_dir / combination.file_name
+
+PointId = tuple[Combination, int]
 
 
-def _failed(combination: Combination, path: Path, error: LlmbenchError, reason: str) -> PointOutcome:
-    return PointOutcome(combination, "failed", path, reason=reason, exit_code=error.exit_code)
+def point_id(point: PlannedPoint) -> PointId:
+    return point.combination, point.repeat
+
+
+def result_path(spec: SweepSpec, point: PlannedPoint) -> Path:
+    """Where a point's JSON goes: repeats in directories of their own, so that every directory is one whole sweep."""
+    return result_dir_of(spec, point.repeat) / point.combination.file_name
+
+
+def result_dir_of(spec: SweepSpec, repeat: int) -> Path:
+    return spec.result_dir if repeat == 1 else spec.result_dir / f"repeat{repeat}"
+
+
+def reset_caches(endpoints: Sequence[Endpoint]) -> None:
+    """Asks every server to forget the prefixes it has kept. Raises ConfigError where it will not."""
+    from llmbench import preflight
+
+    for endpoint in endpoints:
+        path = RESET_PATHS[endpoint.preset.name]
+        status = preflight.post(endpoint, path)
+        if status // 100 != 2:
+            hint = (
+                "vLLM offers it when started with VLLM_SERVER_DEV_MODE=1"
+                if endpoint.preset.name.startswith("vllm")
+                else "leave --reset_cache out"
+            )
+            raise ConfigError(f"{endpoint.origin}{path} answered {status}, the cache was not emptied: {hint}")
 
 
 def measure_with(run_options: Mapping[str, Any]) -> Measure:
@@ -555,7 +620,7 @@ def measure_point(
         parameters=lengths.parameters,
     )
     result = runner.run(
-        target.endpoints[0],
+        target.endpoints if len(target.endpoints) > 1 else target.endpoints[0],
         workload,
         load.closed(combination.num_clients, ramp_s=point.ramp_s, ramp_random=True),
         num_requests=point.num_requests,
@@ -565,12 +630,14 @@ def measure_point(
         sampling={"temperature": spec.temperature, "top_p": spec.top_p}
         | ({"n": spec.n} if spec.n != 1 else {}),
         seed=spec.seed,
-        result_dir=spec.result_dir,
+        result_dir=result_dir_of(spec, point.repeat),
         result_filename=combination.file_stem(),
         save_result=False,
         progress=False,
         on_progress=on_progress,
-        **run_options,
+        scrape_metrics=target.metrics_urls or False,
+        server=target.server.to_dict() if target.server else None,
+        **({"num_gpus": combination.tp_size * combination.num_replicas} | dict(run_options)),
     )
     return keep(
         spec,
@@ -597,13 +664,14 @@ def keep(
         raise PointInterruptedError(result.path, result.interrupted_by)
     if not result.summary.completed:
         raise NoRequestSucceededError(f"no request succeeded{_most_common(result)}")
-    path = spec.result_dir / point.combination.file_name
+    path = result_path(spec, point)
     write_json(
         path,
         combination=point.combination,
         args=spec.args()
         | {
             "num_requests": point.num_requests,
+            "repeat": point.repeat,
             "prompts_at_limit": int(
                 (workload.prompt_tokens[: point.num_requests] >= spec.max_prompt_length).sum()
             ),

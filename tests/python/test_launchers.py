@@ -94,8 +94,8 @@ def words(kind: str, *arguments: Any, **options: Any) -> str:
             settings(2, 512, 2, True),
             {"deployment": "d"},
             (
-                "/bin/fastgen --model org/m --deployment d --tensor-parallel 2 --replicas 2 --max-ragged-batch-size 512 "
-                "--port 7000 --torch-dist-port 7005 --health-port 7007 --quantization-mode wf6af16"
+                "/bin/fastgen --model org/m --deployment d --tensor-parallel 2 --replicas 2 --max-ragged-batch-size 512"
+                " --port 7000 --torch-dist-port 7005 --health-port 7007 --quantization-mode wf6af16"
             ),
         ),
         (
@@ -103,8 +103,8 @@ def words(kind: str, *arguments: Any, **options: Any) -> str:
             settings(),
             {"backend": "fastgen-rest", "deployment": "d"},
             (
-                "/bin/fastgen --model org/m --deployment d --tensor-parallel 1 --replicas 1 --max-ragged-batch-size 768 "
-                "--port 7000 --torch-dist-port 7002 --health-port 7003 --rest-port 7004"
+                "/bin/fastgen --model org/m --deployment d --tensor-parallel 1 --replicas 1 --max-ragged-batch-size 768"
+                " --port 7000 --torch-dist-port 7002 --health-port 7003 --rest-port 7004"
             ),
         ),
         (
