@@ -96,13 +96,23 @@ fuzz: setup | build/ ## every parser given made-up bytes for FUZZ_SECONDS (600),
 	python tests/fuzz/run.py build/fuzz --seconds $(FUZZ_SECONDS)
 
 .PHONY: bench
-bench: setup | build/ ## the programs behind every sentence about speed and precision, a few minutes; wants an idle machine
+bench: setup | build/ ## the programs behind every sentence about speed and precision, a quarter of an hour; wants an idle machine
 	$(call configure,release,$(module))
 	$(call claim_module,release)
 	@cmake --build --preset release -j $(JOBS)
 	python benchmarks/ceiling/compare.py
 	python benchmarks/accuracy/truth.py
 	python benchmarks/memory.py
+	python benchmarks/accuracy/independent.py
+	python benchmarks/accuracy/budget.py
+
+# ARGS: of compare.py, for example ARGS=--quick.
+.PHONY: rivals
+rivals: setup | build/ ## llmbench beside other clients, into docs/benchmarks.md: 7 GB of them, 25 minutes of an idle machine
+	$(call configure,release,$(module))
+	$(call claim_module,release)
+	@cmake --build --preset release -j $(JOBS) --target _core
+	python benchmarks/rivals/compare.py $(ARGS)
 
 .PHONY: wheel
 wheel: setup ## a wheel with its libraries inside, in wheelhouse/

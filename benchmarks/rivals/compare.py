@@ -77,12 +77,18 @@ def main() -> int:
     parser.add_argument("--render", action="store_true", help="only write the page, from the JSON")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where the environments are kept")
     parser.add_argument("--json", type=Path, default=RESULTS, help="all runs; written, or read by --render")
-    parser.add_argument("--page", type=Path, default=page.PAGE, help="the Markdown file")
+    parser.add_argument(
+        "--page",
+        type=Path,
+        default=page.PAGE,
+        help="the Markdown file; with the default one, the README's sentence is written too",
+    )
     parser.add_argument("--note", default="", help="a sentence for the page on the conditions of the session")
     harness.add_realtime(parser)
     options = parser.parse_args()
+    readme = page.README if options.page == page.PAGE else None
     if options.render:
-        page.write(json.loads(options.json.read_text()), options.page)
+        page.write(json.loads(options.json.read_text()), options.page, readme)
         return 0
     clients, told = prepare(options.clients, options.cache)
     if options.install:
@@ -114,7 +120,7 @@ def main() -> int:
     }
     results["duration_s"] = round(time.monotonic() - start)
     save(results, options.json)
-    page.write(results, options.page)
+    page.write(results, options.page, readme)
     print(page.tables(results))
     return 0
 

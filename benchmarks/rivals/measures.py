@@ -49,7 +49,7 @@ class Plan:
     """How much is measured."""
 
     repeats: int = 3
-    streams: Mapping[int, int] = field(default_factory=lambda: {1: 6, 100: 500, 500: 1500, 1000: 3125})
+    streams: Mapping[int, int] = field(default_factory=lambda: {1: 4, 100: 300, 500: 1000, 1000: 3125})
     """Requests by number of streams; the largest makes 200 000 events."""
     seconds: float = 2
     """Of load in the runs that look for a rate."""
@@ -61,20 +61,32 @@ class Plan:
     def quick(cls) -> Plan:
         return cls(
             repeats=1,
-            streams={1: 4, 100: 200, 1000: 1600},
+            streams={1: 3, 100: 200, 1000: 800},
             seconds=1,
             rates=(200, 1000, 5000, 20_000),
             held=(100, 1000, 5000),
-            traps=("role", "error", "u2028"),
+            traps=("role", "error"),
         )
 
 
 MEASURES = ("start", "accuracy", "requests", "rate", "held", "traps")
 
 
+STREAMS = 64
+"""Of the closed loops with answers of one token."""
+
+
 def steps(plan: Plan, measures: Sequence[str]) -> list[Step]:
-    """The runs that are repeated. "start" is always among them: what a run costs is told less what a start costs."""
-    found = [Step("start", Load(1, 1, streams=1), {"ttft_ms": 5, "tokens": 1})]
+    """The runs that are repeated.
+
+    The first two are always among them: what it takes to start, and to start whatever many streams need, such as
+    processes. What an event or a request costs is told less the second.
+    """
+    server = {"ttft_ms": 5, "tokens": 1}
+    found = [
+        Step("start", Load(1, 1, streams=1), server),
+        Step("base", Load(STREAMS, 1, streams=STREAMS), server),
+    ]
     if "accuracy" in measures:
         server = {"ttft_ms": TTFT_MS, "itl_ms": ITL_MS, "tokens": TOKENS}
         found += [
@@ -85,9 +97,9 @@ def steps(plan: Plan, measures: Sequence[str]) -> list[Step]:
 
 
 def requests_step(client: Client, plan: Plan) -> Step:
-    """One-token answers at once, 64 at a time: as many as take the client about as long as the others."""
+    """As many as take the client about as long as the others."""
     requests = max(200, int(client.requests_per_s * plan.seconds))
-    return Step("requests", Load(requests, 1, streams=64), {"ttft_ms": 0, "tokens": 1})
+    return Step("requests", Load(requests, 1, streams=STREAMS), {"ttft_ms": 0, "tokens": 1})
 
 
 def rate_step(rate: int, plan: Plan) -> Step:
@@ -121,16 +133,20 @@ def search(ladder: Sequence[int], holds: Callable[[int], bool]) -> int | None:
 
 
 def rate_held(run: Run) -> bool:
-    """Every request was answered, and they came within 1 % of the rate that was asked."""
-    return bool(run["ok"]) and run["true"]["rate"] >= 0.99 * run["load"]["rate"]
+    """The requests came within 1 % of the rate that was asked, and 99 % of them are in the report."""
+    return _reported(run) and run["true"]["rate"] >= 0.99 * run["load"]["rate"]
 
 
 def streams_held(run: Run) -> bool:
-    """Every stream was read to its end, and the reported mean latency is within 1 % of the true one."""
-    reported, true = run["reported"] or {}, run["true"]
-    if not run["ok"] or reported.get("e2el_mean") is None:
+    """The reported mean latency is within 1 % of the true one, over 99 % of the streams or more."""
+    if not _reported(run) or run["reported"]["e2el_mean"] is None:
         return False
-    return abs(reported["e2el_mean"] - true["e2el_mean"]) <= 0.01 * true["e2el_mean"]
+    true = run["true"]["e2el_mean"]
+    return bool(abs(run["reported"]["e2el_mean"] - true) <= 0.01 * true)
+
+
+def _reported(run: Run) -> bool:
+    return bool(run["ok"]) and run["reported"]["completed"] >= 0.99 * run["load"]["requests"]
 
 
 def own_times(written: Sequence[Written], requests: int) -> Times:
@@ -185,10 +201,11 @@ class Bench:
 
 
 def amiss(load: Load, completed: int, answered: int) -> str | None:
-    """What is wrong with the counts of a run on a server that made no mistake."""
+    """What is wrong with the counts of a run on a server that made no mistake. One in ten may be missing from the
+    report; the page says so."""
     if answered < load.requests:
         return f"the server answered {answered} of {load.requests} requests to the end"
-    if completed != load.requests:
+    if not 0.9 * load.requests <= completed <= load.requests:
         return f"reports {completed} of {load.requests} requests as completed"
     return None
 
@@ -233,7 +250,8 @@ def spend(command: Sequence[str], environ: Mapping[str, str], core: set[int], li
         if shares.others():  # left behind by a client that was killed or did not clean up
             os.killpg(child.pid, signal.SIGKILL)
         output.seek(0)
-        said = [line.strip() for line in output.read().splitlines() if line.strip()]
+        lines = [line.strip() for line in output.read().splitlines()]
+        said = [line for line in lines if line and not line.startswith("/")]  # no paths of what was saved
     error = None
     if over.is_set():
         error = f"not done after {limit_s:g} s"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ Results = Mapping[str, Any]
 Run = Mapping[str, Any]
 
 PAGE = harness.ROOT / "docs" / "benchmarks.md"
+README = harness.ROOT / "README.md"
 LATENCIES = (
     ("mean TTFT", "ttft_mean", "ttft_mean"),
     ("p99 TTFT", "ttft_p99", "ttft_p99"),
@@ -50,26 +52,33 @@ def errors(results: Results, client: str, streams: int, reported: str, true: str
     return found
 
 
-def start_cpu_s(results: Results, client: str) -> float:
-    found = [run["cpu_s"] for run in runs(results, "start", client) if run["ok"]]
+def base_cpu_s(results: Results, client: str) -> float:
+    """What a run costs before it has many requests."""
+    found = [run["cpu_s"] for run in runs(results, "base", client) if run["ok"]]
     return statistics.median(found) if found else math.nan
 
 
 def cpu_per_event_us(results: Results, client: str) -> list[float]:
-    """With the most streams, less what a run of one request costs."""
+    """With the most streams."""
     most = max(stream_counts(results), default=0)
-    return [
-        (run["cpu_s"] - start_cpu_s(results, client)) / run["true"]["events"] * 1e6
-        for run in runs(results, "accuracy", client)
-        if run["ok"] and run["load"]["streams"] == most
-    ]
+    return _cpu_us(
+        results,
+        client,
+        "accuracy",
+        lambda run: run["true"]["events"] if run["load"]["streams"] == most else 0,
+    )
 
 
 def cpu_per_request_us(results: Results, client: str) -> list[float]:
+    return _cpu_us(results, client, "requests", lambda run: run["load"]["requests"])
+
+
+def _cpu_us(results: Results, client: str, measure: str, count: Callable[[Run], int]) -> list[float]:
+    base_s = base_cpu_s(results, client)
     return [
-        (run["cpu_s"] - start_cpu_s(results, client)) / run["load"]["requests"] * 1e6
-        for run in runs(results, "requests", client)
-        if run["ok"]
+        (run["cpu_s"] - base_s) / count(run) * 1e6
+        for run in runs(results, measure, client)
+        if run["ok"] and count(run) and math.isfinite(base_s)
     ]
 
 
@@ -219,7 +228,7 @@ def tables(results: Results) -> str:
 
 
 def failures(results: Results) -> list[str]:
-    """A line for each kind of run that gave nothing, and for each client that was skipped."""
+    """A line for each client that was skipped, and for each run that gave nothing or not all."""
     lines = [
         f"{client['title']} was left out: {client['skipped']}"
         for client in results["clients"]
@@ -227,11 +236,20 @@ def failures(results: Results) -> list[str]:
     ]
     titles = {client["name"]: client["title"] for client in results["clients"]}
     for run in results["runs"]:
-        if run["ok"] or run["measure"] in ("rate", "held") or run["measure"].startswith("trap"):
+        asked = run["load"]["requests"]
+        missing = run["ok"] and run["reported"]["completed"] < asked
+        if (
+            (run["ok"] and not missing)
+            or run["measure"] in ("rate", "held")
+            or run["measure"].startswith("trap")
+        ):
             continue
-        lines.append(
-            f"{titles[run['client']]}, {run['measure']} with {run['load']['streams']} streams: {run['error']}"
+        said = (
+            f"{run['reported']['completed']} of {asked} requests are in its report"
+            if missing
+            else run["error"]
         )
+        lines.append(f"{titles[run['client']]}, {run['measure']}, {run['load']['streams']} streams: {said}")
     return list(dict.fromkeys(lines))
 
 
@@ -335,6 +353,7 @@ def _draw_cpu(axes: Axes, results: Results) -> None:
     axes.grid(visible=False, axis="x")
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_ylim(bottom=1)
     axes.set_ylabel("CPU, µs")
     style.title(axes, "CPU time of the client", _conditions(results))
     style.legend(axes, handles, labels)
@@ -388,7 +407,89 @@ def render(results: Results, images: Sequence[str] = ()) -> str:
     )
 
 
-def write(results: Results, page: Path = PAGE) -> None:
-    """The page, and its figures beside it in images/benchmarks."""
+# The README's sentence
+
+
+def claim(results: Results) -> str:
+    """llmbench beside the best of the others, number by number, from a full session; "" where one was not measured."""
+    if results["quick"]:
+        return ""
+    most = max(stream_counts(results), default=0)
+
+    def error(name: str) -> float:
+        found = errors(results, name, most, "ttft_mean", "ttft_mean")
+        return statistics.median(found) if found else math.nan
+
+    def cost(of: Callable[[Results, str], list[float]], name: str) -> float:
+        found = of(results, name)
+        return statistics.median(found) if found else math.nan
+
+    def beside(of: Callable[[str], float], said: Callable[[str, str, str], str]) -> str:
+        others = {
+            client["title"]: of(client["name"])
+            for client in measured(results)
+            if client["name"] != "llmbench"
+        }
+        known = {title: abs(value) for title, value in others.items() if math.isfinite(value)}
+        if not known or not math.isfinite(of("llmbench")):
+            return ""
+        best = min(known, key=lambda title: known[title])
+        return said(number(abs(of("llmbench"))), number(known[best]), best)
+
+    parts = (
+        beside(
+            error,
+            lambda ours, theirs, best: (
+                f"at {most} streams on one core the mean TTFT it reports is off by {ours} ms, "
+                f"that of the nearest other client ({best}) by {theirs} ms"
+            ),
+        ),
+        beside(
+            lambda name: cost(cpu_per_event_us, name),
+            lambda ours, theirs, best: (
+                f"an event costs it {ours} µs of CPU, the cheapest other ({best}) {theirs} µs"
+            ),
+        ),
+        beside(
+            lambda name: cost(cpu_per_request_us, name),
+            lambda ours, theirs, best: f"a request {ours} µs, the cheapest other ({best}) {theirs} µs",
+        ),
+    )
+    return "; ".join(part for part in parts if part)
+
+
+def _count(others: int) -> str:
+    numbers = (
+        "no other client",
+        "one other client",
+        "two other clients",
+        "three other clients",
+        "four other clients",
+    )
+    return numbers[others] if others < len(numbers) else f"{others} other clients"
+
+
+BEGIN, END = "<!-- of docs/benchmarks.md: written by `make rivals` -->\n", "<!-- end -->\n"
+
+
+def with_claim(readme: str, results: Results) -> str:
+    """The README with this session's sentence between its two marks, or nothing where it claims nothing."""
+    said = claim(results)
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        return readme
+    if not said:
+        return f"{before}{BEGIN}{END}{after}"
+    others = _count(len(measured(results)) - 1)
+    sentence = f"Beside {others}, in one session on a server that shares no code with llmbench: {said}."
+    lines = textwrap.fill(sentence, 140, break_long_words=False, break_on_hyphens=False)
+    return f"{before}{BEGIN}{lines}\n{END}{after}"
+
+
+def write(results: Results, page: Path = PAGE, readme: Path | None = None) -> None:
+    """The page, its figures beside it in images/benchmarks, and the sentence of the README."""
     saved = figures(results, page.parent / "images" / "benchmarks")
     page.write_text(render(results, [path.relative_to(page.parent).as_posix() for path in saved]))
+    if readme is not None:
+        readme.write_text(with_claim(readme.read_text(), results))

@@ -31,7 +31,7 @@ def program() -> Path:
 
 class TruthServer:
     """A server on these cores (None: all), a context manager. After the block `written` and `summary` say what
-    it did.
+    it did, and `exit_code` is 1 when it did not keep its own plan.
 
         with TruthServer(log, {0}, ttft_ms=50, itl_ms=10) as server:
             ...  # server.url
@@ -49,6 +49,7 @@ class TruthServer:
         self.url = ""
         self.summary: dict[str, Any] = {}
         self.written: list[Written] = []
+        self.exit_code = 0
 
     def __enter__(self) -> TruthServer:
         core = self.core
@@ -71,6 +72,7 @@ class TruthServer:
     ) -> None:
         self._child.terminate()
         output, _ = self._child.communicate()
+        self.exit_code = self._child.returncode
         if kind is None:
             self.summary = json.loads(output)
             self.written = read_log(self.log)

@@ -35,6 +35,7 @@ COMMANDS = {
     "python -m llmbench.run_benchmark": ["-m", "llmbench.run_benchmark"],
     **{f"python -m llmbench.plots.{name}": ["-m", f"llmbench.plots.{name}"] for name in FIGURES},
     "python -m llmbench.plots.selftest": ["-m", "llmbench.plots.selftest"],
+    "python benchmarks/rivals/compare.py": [str(ROOT / "benchmarks" / "rivals" / "compare.py")],
     "python benchmarks/servers/llamacpp.py": [str(ROOT / "benchmarks" / "servers" / "llamacpp.py")],
 }
 
