@@ -719,7 +719,7 @@ def _safe(part: str) -> str:
 
 
 @contextlib.contextmanager
-def _core_errors(known_secrets: Sequence[str]) -> Iterator[None]:
+def _core_errors(known_secrets: tuple[str, ...]) -> Iterator[None]:
     """The core's errors as those of llmbench.errors."""
     try:
         yield
