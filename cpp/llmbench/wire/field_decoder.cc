@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "llmbench/wire/escape.h"
+#include "llmbench/wire/guess_format.h"
 #include "llmbench/wire/json_scratch.h"
 #include "llmbench/wire/json_string.h"
 #include "llmbench/wire/json_token.h"
@@ -37,7 +38,8 @@ struct Capture {
 // One pass over an event or a document.
 class Walk {
  public:
-  Walk(const FieldPlan& plan, std::vector<Capture>& captures) : plan_(plan), captures_(captures) {
+  Walk(std::string_view json, const FieldPlan& plan, std::vector<Capture>& captures)
+      : end_(json.data() + json.size()), plan_(plan), captures_(captures) {
     captures_.clear();
   }
 
@@ -67,10 +69,10 @@ class Walk {
       ondemand::field field;
       if (const auto error = std::move(member).get(field)) return error;
       any_ = true;
-      // What follows the document may be read.
       const char* const key = field.key().raw();
+      const auto left = static_cast<size_t>(end_ - key);
       for (const FieldPlan::Child& child : node.children) {
-        if (std::memcmp(key, child.key.data(), child.key.size()) != 0) continue;
+        if (child.key.size() > left || std::memcmp(key, child.key.data(), child.key.size()) != 0) continue;
         if (const auto error = Value(field.value(), plan_.node(child.node), depth)) return error;
         break;
       }
@@ -125,6 +127,7 @@ class Walk {
     return SUCCESS;
   }
 
+  const char* const end_;  // keys may be long; the padding behind the document is not
   const FieldPlan& plan_;
   std::vector<Capture>& captures_;
   std::array<uint32_t, FieldPlan::kMaxDepth> at_{};
@@ -324,7 +327,7 @@ class FieldDecoder final : public StreamDecoder {
 
   StreamEvent Read(std::string_view json, const FieldPlan& plan, Answer& answer, bool streamed) {
     ondemand::document document;
-    Walk walk(plan, captures_);
+    Walk walk(json, plan, captures_);
     auto error = scratch_->Iterate(json, document);
     if (!error) error = walk.Root(document);
     if (error) {
@@ -572,7 +575,7 @@ class FieldDecoder final : public StreamDecoder {
     if (const std::string message = ServerErrorMessage(*scratch_, json); !message.empty()) {
       answer.Fail(WireError::kServerErrorEvent, message);
     } else {
-      answer.Fail(WireError::kSchema, wrong + ": " + Quote(json));
+      answer.Fail(WireError::kSchema, wrong + ": " + Quote(json) + LooksLike(json, format_.name()));
     }
   }
 

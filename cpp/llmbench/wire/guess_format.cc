@@ -74,4 +74,16 @@ std::vector<std::string_view> GuessFormats(std::string_view bytes) {
   return names;
 }
 
+std::string LooksLike(std::string_view bytes, std::string_view format) {
+  constexpr size_t kMuch = 64 * 1024;  // for a guess
+  if (bytes.size() > kMuch) return {};
+  std::string text;
+  for (const std::string_view name : GuessFormats(bytes)) {
+    if (name == format) return {};
+    text += text.empty() ? "; this looks like " : " or ";
+    text += name;
+  }
+  return text;
+}
+
 }  // namespace llmbench::wire

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "llmbench/wire/escape.h"
+#include "llmbench/wire/guess_format.h"
 #include "llmbench/wire/json_scratch.h"
 #include "llmbench/wire/json_string.h"
 #include "llmbench/wire/json_token.h"
@@ -417,7 +418,8 @@ class OpenAiDecoder final : public StreamDecoder {
       return answer.Fail(WireError::kServerErrorEvent, message);
     }
     if (wrong.empty()) return answer.Fail(WireError::kServerErrorEvent, json);
-    return answer.Fail(WireError::kSchema, wrong + ": " + Quote(json));
+    return answer.Fail(WireError::kSchema, wrong + ": " + Quote(json) +
+                                               LooksLike(json, kChat ? "openai-chat" : "openai-completions"));
   }
 
   static void Keep(const Walk<kChat>& walk, Answer& answer) {

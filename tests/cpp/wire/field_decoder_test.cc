@@ -51,6 +51,14 @@ TEST(FieldDecoderTest, Template) {
        "answer",
        "x",
        "done"},
+      {"a key longer than the padding",
+       R"({"text":["/0123456789012345678901234567890123456789012345678901234567890123456789","/t"]})",
+       {"data: {\"t\":\"a\"}\n\ndata: "
+        "{\"0123456789012345678901234567890123456789012345678901234567890123456789\":\"b\"}\n\ndata: "
+        "[DONE]\n\n"},
+       "answer answer",
+       "ab",
+       "done"},
       {"a key twice",
        R"({"text":"/a"})",
        {"data: {\"a\":\"1\",\"a\":\"2\"}\n\ndata: [DONE]\n\n"},

@@ -206,7 +206,8 @@ data: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}
             "",
             "",
             "error=schema",
-            "/type: missing"}),
+            "/type: missing: \"{\\\"choices\\\":[{\\\"delta\\\":{\\\"content\\\":\\\"a\\\"}}]}\"; this looks "
+            "like openai-chat"}),
     TestName);
 
 constexpr char kNuls[] =
@@ -294,7 +295,7 @@ INSTANTIATE_TEST_SUITE_P(
             "",
             "",
             "error=schema",
-            "/text/- or /text: missing"}),
+            "; this looks like ollama"}),
     TestName);
 
 INSTANTIATE_TEST_SUITE_P(
