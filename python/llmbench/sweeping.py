@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import http.client
 import importlib
 import signal
 import tempfile
@@ -414,9 +415,7 @@ class _Execution:
                 error = failed
             except KeyboardInterrupt:
                 interrupted = True
-                # Where it struck inside an exec() of text (a dataclass being made, in an import), CPython would end this
-                # process by SIGINT, whatever its exit code; the next such exec() takes that back.
-                exec("")
+                forget_interrupt()
             # However they were measured, they are told in the order of the flags.
             points = tuple(
                 self.outcomes.get(point_id(point)) or self._outcome(point, "not run")
@@ -565,8 +564,15 @@ def reset_caches(endpoints: Sequence[Endpoint]) -> None:
     from llmbench import preflight
 
     for endpoint in endpoints:
-        path = RESET_PATHS[endpoint.preset.name]
-        status = preflight.post(endpoint, path)
+        path = endpoint.full_path(RESET_PATHS[endpoint.preset.name])
+        connection = preflight.open_connection(endpoint, timeout_s=30.0)
+        try:
+            connection.request("POST", path, headers=dict(endpoint.wire_headers()))
+            status = connection.getresponse().status
+        except (OSError, http.client.HTTPException) as error:
+            raise ServerUnreachableError(f"{endpoint.origin}{path}: {error}") from None
+        finally:
+            connection.close()
         if status // 100 != 2:
             hint = (
                 "vLLM offers it when started with VLLM_SERVER_DEV_MODE=1"
@@ -742,9 +748,20 @@ def signals_as_interrupts() -> Iterator[CaughtSignal]:
         signal.signal(each, interrupt)
     try:
         yield caught
+    except KeyboardInterrupt:
+        forget_interrupt()
+        if caught.signum is None:
+            raise
+        raise SystemExit(EXIT_CODES[signal.Signals(caught.signum)]) from None
     finally:
         for each in replaced:
             signal.signal(each, signal.SIG_DFL)
+
+
+def forget_interrupt() -> None:
+    """After a KeyboardInterrupt was dealt with. Where it struck inside an exec() of text (a dataclass being made, in an
+    import), CPython would end a `python -m` by SIGINT, whatever its exit code; the next such exec() takes that back."""
+    exec("")
 
 
 def _exit_code_of(result: SweepPoint, max_error_rate: float) -> int:
