@@ -6,7 +6,7 @@
 
 namespace llmbench::sim {
 
-HttpReply Dialect::Page(int /*form*/, const Load& /*load*/) const { return {200, "", "", ""}; }
+ServerReply Dialect::Page(int /*form*/, const Load& /*load*/) const { return {200, "", "", ""}; }
 
 bool Dialect::MayPass(const HttpRequest& request, const std::string& key) const {
   return request.authorization == "Bearer " + key;
@@ -92,8 +92,8 @@ std::string ErrorPage(int status, std::string_view message) {
          std::string(message) + "</p>\n";
 }
 
-HttpReply StyledError(ErrorBody style, const ApiError& error, HttpReply in_dialect) {
-  HttpReply reply;
+ServerReply StyledError(ErrorBody style, const ApiError& error, ServerReply in_dialect) {
+  ServerReply reply;
   reply.status = in_dialect.status;
   reply.extra = std::move(in_dialect.extra);
   switch (style) {

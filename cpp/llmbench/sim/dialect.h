@@ -62,11 +62,11 @@ class Dialect {
 
   // Requests.
   virtual Route Find(const HttpRequest& request) const = 0;
-  virtual HttpReply Page(int form, const Load& load) const;
+  virtual ServerReply Page(int form, const Load& load) const;
   // Whether the request brings the key, or needs none.
   virtual bool MayPass(const HttpRequest& request, const std::string& key) const;
   // `answer` is the request's, of which only what was understood is set.
-  virtual HttpReply Error(const ApiError& error, const Answer& answer) const = 0;
+  virtual ServerReply Error(const ApiError& error, const Answer& answer) const = 0;
   // One request per connection.
   virtual bool ClosesConnections() const { return false; }
   virtual const BodyRules& Rules(int form) const = 0;
@@ -94,7 +94,7 @@ class Dialect {
   virtual void Finish(const Answer& /*answer*/, size_t /*choice*/, EventStream* /*events*/) const {}
   // What follows the last choice's end.
   virtual void Tail(const Answer& /*answer*/, EventStream* /*events*/) const {}
-  virtual HttpReply Document(const Answer& answer) const = 0;
+  virtual ServerReply Document(const Answer& answer) const = 0;
   // What is sent while there is nothing to send.
   virtual std::string_view PingText() const { return " ping"; }
 
@@ -128,7 +128,7 @@ std::string ErrorMember(std::string_view key, std::string_view message);
 // Flask's page.
 std::string ErrorPage(int status, std::string_view message);
 // The dialect's reply, or one of the same status in another style.
-HttpReply StyledError(ErrorBody style, const ApiError& error, HttpReply in_dialect);
+ServerReply StyledError(ErrorBody style, const ApiError& error, ServerReply in_dialect);
 
 // The dialects a server speaks, by its options, the one they name first.
 std::vector<std::unique_ptr<const Dialect>> MakeDialects(const DialectContext& context);

@@ -138,7 +138,7 @@ void Http1Writer::End(const Answer& answer, std::string* out) const {
   *out += "\r\n";
 }
 
-void Http1Writer::Reply(const Answer& answer, const HttpReply& reply, std::string* out) {
+void Http1Writer::Reply(const Answer& answer, const ServerReply& reply, std::string* out) {
   Lines(reply.status, reply.content_type, out);
   *out += reply.extra;
   if (document_framing_ == DocumentFraming::kChunked && !answer.http_1_0) {

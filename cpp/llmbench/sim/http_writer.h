@@ -14,7 +14,7 @@
 namespace llmbench::sim {
 
 // A reply as a dialect words it.
-struct HttpReply {
+struct ServerReply {
   int status = 200;
   std::string content_type = "application/json";  // empty: none
   std::string body;
@@ -37,7 +37,7 @@ class HttpWriter {
   virtual void End(const Answer& answer, std::string* out) const = 0;
 
   // A whole reply.
-  virtual void Reply(const Answer& answer, const HttpReply& reply, std::string* out) = 0;
+  virtual void Reply(const Answer& answer, const ServerReply& reply, std::string* out) = 0;
 };
 
 // Not thread-safe: one per serving loop.
@@ -49,7 +49,7 @@ class Http1Writer final : public HttpWriter {
             std::string* out) override;
   void Body(const Answer& answer, std::string_view bytes, std::string* out) const override;
   void End(const Answer& answer, std::string* out) const override;
-  void Reply(const Answer& answer, const HttpReply& reply, std::string* out) override;
+  void Reply(const Answer& answer, const ServerReply& reply, std::string* out) override;
 
  private:
   void Lines(int status, std::string_view content_type, std::string* out);

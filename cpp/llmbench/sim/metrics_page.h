@@ -1,10 +1,13 @@
-// GET /metrics: counters, gauges and histograms under vLLM's V1 names, in Prometheus' text format.
+// GET /metrics: counters, gauges and histograms under the names of one server or another, in Prometheus' text
+// format.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include "llmbench/sim/options.h"
 
 namespace llmbench::sim {
 
@@ -21,6 +24,12 @@ class MetricHistogram {
     sum_ += value;
   }
 
+  // Of the same bounds.
+  void Add(const MetricHistogram& other) {
+    for (size_t i = 0; i < counts_.size(); ++i) counts_[i] += other.counts_[i];
+    sum_ += other.sum_;
+  }
+
   const std::vector<double>& bounds() const { return *bounds_; }
   const std::vector<uint64_t>& counts() const { return counts_; }
   double sum() const { return sum_; }
@@ -34,6 +43,8 @@ class MetricHistogram {
 // Of one replica. The gauges are filled in when the page is asked for.
 struct Metrics {
   Metrics();
+  void Add(const Metrics& other);
+  uint64_t requests() const { return stopped + to_length + aborted; }
 
   int64_t running = 0;
   int64_t waiting = 0;
@@ -54,8 +65,13 @@ struct Metrics {
   MetricHistogram request_generation_tokens;
 };
 
-// `engines` are the replicas behind one port; each is labelled with its index, as vLLM labels data-parallel
-// engines.
-std::string MetricsPage(const std::vector<const Metrics*>& engines, const std::string& model);
+// The page of the replicas behind one port. vLLM's V1 labels each with its index; other servers know of no
+// others, and show the sum. `names` is one of a server's; `scraped` is what the page was made of the last
+// time, for llama.cpp, whose rates are of the time since.
+std::string MetricsPage(const std::vector<const Metrics*>& engines, const std::string& model,
+                        MetricsNames names, Metrics* scraped);
+
+// The names that a dialect's own server has.
+MetricsNames MetricsNamesOf(const Options& options);
 
 }  // namespace llmbench::sim

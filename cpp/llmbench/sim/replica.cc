@@ -17,6 +17,8 @@ Replica::Replica(const Service& service, int index)
       fault_chance_(ChanceOf(Question::kFault, service.options.seed, static_cast<uint64_t>(index))),
       idle_chance_(ChanceOf(Question::kIdleClose, service.options.seed, static_cast<uint64_t>(index))) {
   const Options& options = service.options;
+  if (options.metrics_reset_s > 0)
+    reset_ns_ = MonotonicNs() + static_cast<int64_t>(options.metrics_reset_s * kNsPerSecond);
   if (options.fixed) return;
   BatchingLimits limits;
   limits.max_num_seqs = options.max_num_seqs;
@@ -77,15 +79,25 @@ int64_t Replica::DrawIdleNs() {
 }
 
 const Metrics& Replica::ReadMetrics() {
-  metrics_.running = in_flight_;
-  if (model_ != nullptr) {
-    metrics_.running = model_->running();
-    metrics_.waiting = model_->waiting();
-    metrics_.kv_usage = model_->kv_usage();
-    metrics_.preemptions = static_cast<uint64_t>(model_->preemptions());
-    metrics_.prefix_queries = static_cast<uint64_t>(model_->prefix_queries());
-    metrics_.prefix_hits = static_cast<uint64_t>(model_->prefix_hits());
+  // As after a restart, though seen only by who looks.
+  const bool resets = reset_ns_ != 0 && MonotonicNs() >= reset_ns_;
+  if (resets) {
+    metrics_ = Metrics();
+    reset_ns_ = 0;
   }
+  metrics_.running = in_flight_;
+  if (model_ == nullptr) return metrics_;
+  if (resets) {
+    before_reset_.preemptions = static_cast<uint64_t>(model_->preemptions());
+    before_reset_.prefix_queries = static_cast<uint64_t>(model_->prefix_queries());
+    before_reset_.prefix_hits = static_cast<uint64_t>(model_->prefix_hits());
+  }
+  metrics_.running = model_->running();
+  metrics_.waiting = model_->waiting();
+  metrics_.kv_usage = model_->kv_usage();
+  metrics_.preemptions = static_cast<uint64_t>(model_->preemptions()) - before_reset_.preemptions;
+  metrics_.prefix_queries = static_cast<uint64_t>(model_->prefix_queries()) - before_reset_.prefix_queries;
+  metrics_.prefix_hits = static_cast<uint64_t>(model_->prefix_hits()) - before_reset_.prefix_hits;
   return metrics_;
 }
 

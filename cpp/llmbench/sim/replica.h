@@ -42,6 +42,8 @@ class Replica {
   const CounterRng idle_chance_;
   std::unique_ptr<BatchingModel> model_;
   Metrics metrics_;
+  Metrics before_reset_;  // of the model's own counters
+  int64_t reset_ns_ = 0;  // when the counters begin anew; 0: not any more
   uint64_t requests_ = 0;
   uint64_t idles_ = 0;
   int64_t in_flight_ = 0;

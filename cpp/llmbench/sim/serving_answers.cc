@@ -317,7 +317,7 @@ void ServingLoop::SendWhole(uint32_t slot) {
                                 ? WrongPayload(fault, answer.dialect->Probe(answer, WrongText(fault), &name),
                                                answer.dialect->WrongSchema())
                                 : "";
-  HttpReply reply = answer.dialect->Document(answer);
+  ServerReply reply = answer.dialect->Document(answer);
   if (!answer.request_id.empty()) reply.extra += "x-request-id: " + answer.request_id + "\r\n";
   if (!wrong.empty()) reply.body = wrong;
   http_.Reply(answer, reply, &connection.held);

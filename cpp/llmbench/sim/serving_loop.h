@@ -46,7 +46,8 @@ class ServingLoop {
     int fd;
     uint32_t first;  // replica of this loop
     uint32_t replicas;
-    uint32_t turn = 0;  // where the search for the least loaded begins
+    uint32_t turn = 0;     // where the search for the least loaded begins
+    Metrics scraped = {};  // what its metrics page showed last
   };
 
   // epoll's data word: a listener, the stop signal, or a connection's slot and generation.
@@ -85,7 +86,7 @@ class ServingLoop {
   void TokenizeOnly(uint32_t slot, const Route& route);
   void ShowMetrics(uint32_t slot);
   Load LoadOf(const Listener& listener) const;
-  void SendReply(uint32_t slot, HttpReply reply);
+  void SendReply(uint32_t slot, ServerReply reply);
   void Refuse(uint32_t slot, const ApiError& error, std::string extra = "");
   void AfterReply(uint32_t slot);
   ApiError CheckLimits(const Answer& answer) const;

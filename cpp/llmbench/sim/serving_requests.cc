@@ -145,12 +145,17 @@ Load ServingLoop::LoadOf(const Listener& listener) const {
 }
 
 void ServingLoop::ShowMetrics(uint32_t slot) {
-  const Listener& listener = listeners_[connections_[slot]->listener];
+  Listener& listener = listeners_[connections_[slot]->listener];
+  const MetricsNames names = MetricsNamesOf(options_);
+  if (names == MetricsNames::kNone) {
+    Refuse(slot, {Refusal::kPath, 404, "Not Found", ""});
+    return;
+  }
   std::vector<const Metrics*> engines;
   for (uint32_t i = 0; i < listener.replicas; ++i)
     engines.push_back(&replicas_[listener.first + i]->ReadMetrics());
   SendReply(slot, {200, "text/plain; version=0.0.4; charset=utf-8",
-                   MetricsPage(engines, service_.deployment.model), ""});
+                   MetricsPage(engines, service_.deployment.model, names, &listener.scraped), ""});
 }
 
 void ServingLoop::TokenizeOnly(uint32_t slot, const Route& route) {
@@ -174,7 +179,7 @@ void ServingLoop::TokenizeOnly(uint32_t slot, const Route& route) {
   SendReply(slot, {200, "application/json", std::move(body), ""});
 }
 
-void ServingLoop::SendReply(uint32_t slot, HttpReply reply) {
+void ServingLoop::SendReply(uint32_t slot, ServerReply reply) {
   Connection& connection = *connections_[slot];
   const int status = reply.status;
   const size_t held = connection.held.size();
@@ -191,7 +196,7 @@ void ServingLoop::SendReply(uint32_t slot, HttpReply reply) {
 void ServingLoop::Refuse(uint32_t slot, const ApiError& error, std::string extra) {
   Connection& connection = *connections_[slot];
   const Answer& answer = connection.answer;
-  HttpReply reply = StyledError(options_.error_body, error, answer.dialect->Error(error, answer));
+  ServerReply reply = StyledError(options_.error_body, error, answer.dialect->Error(error, answer));
   reply.extra += extra;
   // Some servers refuse in a stream.
   if (reply.status < 300) LogTruth(connection, reply.status, true);
@@ -345,7 +350,7 @@ bool ServingLoop::ReplyFault(uint32_t slot) {
       if (answer.request.stream) return false;
       LogTruth(connection, 200, false);
       const ApiError error = {Refusal::kInjected, 500, "injected fault", ""};
-      HttpReply reply = StyledError(options_.error_body, error, answer.dialect->Error(error, answer));
+      ServerReply reply = StyledError(options_.error_body, error, answer.dialect->Error(error, answer));
       reply.status = 200;
       SendReply(slot, std::move(reply));
       return true;

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -95,6 +96,24 @@ class HttpClient {
     return reply;
   }
 
+  // What one receive brings; it is also kept for Read(). Empty at the end.
+  std::string ReadOnce() {
+    const size_t before = input_.size();
+    return More() ? input_.substr(before) : "";
+  }
+
+  // All that comes until the server closes.
+  std::string ReadAll() {
+    while (More()) {
+    }
+    return std::exchange(input_, "");
+  }
+
+  bool StaysSilentFor(double seconds) {
+    pollfd poll_fd = {fd_, POLLIN, 0};
+    return poll(&poll_fd, 1, static_cast<int>(seconds * 1e3)) == 0;
+  }
+
   // Whether the server has closed; waits for it. What was not read is dropped.
   bool Closed() {
     input_.clear();
@@ -124,7 +143,7 @@ class HttpClient {
       }
       char* stop;
       const size_t size = std::strtoul(input_.c_str(), &stop, 16);
-      if (stop != input_.c_str() + end) return false;
+      if (stop != input_.c_str() + end && *stop != ';') return false;
       Take(end + 2);
       if (size == 0) break;
       while (input_.size() < size + 2) {

@@ -29,10 +29,10 @@ class Aml final : public DocumentDialect {
     return {};
   }
 
-  HttpReply Page(int /*form*/, const Load& /*load*/) const override { return TextReply(200, "Healthy"); }
+  ServerReply Page(int /*form*/, const Load& /*load*/) const override { return TextReply(200, "Healthy"); }
 
   // What the container says no to, the proxy calls a failed dependency.
-  HttpReply Error(const ApiError& error, const Answer& /*answer*/) const override {
+  ServerReply Error(const ApiError& error, const Answer& /*answer*/) const override {
     if (error.why == Refusal::kKey)
       return {401, "application/json", R"("key_auth_bad_header_forbidden")", ""};
     if (error.why == Refusal::kPath || error.why == Refusal::kMethod)
@@ -52,8 +52,8 @@ class Aml final : public DocumentDialect {
     return *rules;
   }
 
-  HttpReply Document(const Answer& answer) const override {
-    HttpReply reply;
+  ServerReply Document(const Answer& answer) const override {
+    ServerReply reply;
     std::string& body = reply.body;
     const AmlOutput output = options_.aml_output;
     if (output == AmlOutput::kPredictions) body += "{\"predictions\":";

@@ -56,7 +56,7 @@ class ContentSafety final : public DocumentDialect {
     return request.subscription_key == key || Dialect::MayPass(request, key);
   }
 
-  HttpReply Error(const ApiError& error, const Answer& /*answer*/) const override {
+  ServerReply Error(const ApiError& error, const Answer& /*answer*/) const override {
     std::string message = error.message;
     if (error.why == Refusal::kKey) {
       message =
@@ -89,10 +89,10 @@ class ContentSafety final : public DocumentDialect {
     return {};
   }
 
-  HttpReply Document(const Answer& answer) const override {
+  ServerReply Document(const Answer& answer) const override {
     const std::vector<std::string> all = {"Hate", "SelfHarm", "Sexual", "Violence"};
     const std::vector<std::string>& asked = answer.request.labels.empty() ? all : answer.request.labels;
-    HttpReply reply;
+    ServerReply reply;
     reply.body = "{\"blocklistsMatch\":[],\"categoriesAnalysis\":[";
     for (size_t i = 0; i < asked.size(); ++i) {
       const bool found = ContainsIgnoringCase(answer.prompt_of(0).text, asked[i]);

@@ -50,7 +50,7 @@ inline Route PostRoute(const HttpRequest& request, int form) {
   return {IsPost(request) ? Route::Kind::kGenerate : Route::Kind::kWrongMethod, form, ""};
 }
 
-inline HttpReply TextReply(int status, std::string text) {
+inline ServerReply TextReply(int status, std::string text) {
   return {status, "text/plain; charset=utf-8", std::move(text), ""};
 }
 

@@ -32,13 +32,13 @@ class FastgenRest final : public DocumentDialect {
     return {};
   }
 
-  HttpReply Page(int /*form*/, const Load& /*load*/) const override {
+  ServerReply Page(int /*form*/, const Load& /*load*/) const override {
     return {200, "text/html; charset=utf-8", "ok", ""};
   }
   bool MayPass(const HttpRequest& /*request*/, const std::string& /*key*/) const override { return true; }
   bool ClosesConnections() const override { return true; }
 
-  HttpReply Error(const ApiError& error, const Answer& /*answer*/) const override {
+  ServerReply Error(const ApiError& error, const Answer& /*answer*/) const override {
     int status = error.status;
     if (error.why == Refusal::kContentType) status = 415;
     if (error.why == Refusal::kMissing || error.why == Refusal::kType || error.why == Refusal::kValue ||
@@ -53,8 +53,8 @@ class FastgenRest final : public DocumentDialect {
     return *rules;
   }
 
-  HttpReply Document(const Answer& answer) const override {
-    HttpReply reply;
+  ServerReply Document(const Answer& answer) const override {
+    ServerReply reply;
     reply.body += '[';
     for (size_t i = 0; i < answer.choices.size(); ++i) {
       const int64_t sent = answer.choices[i].sent;

@@ -23,7 +23,7 @@ class Jetstream final : public Dialect {
     return {};
   }
 
-  HttpReply Error(const ApiError& error, const Answer& /*answer*/) const override {
+  ServerReply Error(const ApiError& error, const Answer& /*answer*/) const override {
     const bool fails = error.status == 400 && error.why != Refusal::kInjected && error.why != Refusal::kHttp;
     return {fails ? 500 : error.status, "application/json", ErrorMember("detail", error.message), ""};
   }
@@ -43,8 +43,8 @@ class Jetstream final : public Dialect {
     events->End();
   }
 
-  HttpReply Document(const Answer& answer) const override {
-    HttpReply reply;
+  ServerReply Document(const Answer& answer) const override {
+    ServerReply reply;
     reply.body = "{\"response\":\"";
     text_.Append(answer, 0, 0, answer.choices[0].sent, &reply.body);
     reply.body += "\"}";
@@ -87,13 +87,13 @@ class JetstreamV1 final : public Dialect {
     return {};
   }
 
-  HttpReply Page(int /*form*/, const Load& /*load*/) const override {
+  ServerReply Page(int /*form*/, const Load& /*load*/) const override {
     return {200, "application/json", R"({"is_live":"True"})", ""};
   }
   bool MayPass(const HttpRequest& /*request*/, const std::string& /*key*/) const override { return true; }
 
-  HttpReply Error(const ApiError& error, const Answer& /*answer*/) const override {
-    HttpReply reply;
+  ServerReply Error(const ApiError& error, const Answer& /*answer*/) const override {
+    ServerReply reply;
     reply.status = error.status;
     switch (error.why) {
       case Refusal::kUnknownField:
@@ -152,8 +152,8 @@ class JetstreamV1 final : public Dialect {
       events->Event("{\n  \"streamContent\": {}\n}");
   }
 
-  HttpReply Document(const Answer& answer) const override {
-    HttpReply reply;
+  ServerReply Document(const Answer& answer) const override {
+    ServerReply reply;
     reply.body = kFront;
     reply.body += "\"text\": \"";
     text_.Append(answer, 0, 0, answer.choices[0].sent, &reply.body);

@@ -75,8 +75,8 @@ class LlamaCpp final : public Dialect {
     return {};
   }
 
-  HttpReply Page(int form, const Load& load) const override {
-    HttpReply reply;
+  ServerReply Page(int form, const Load& load) const override {
+    ServerReply reply;
     std::string& body = reply.body;
     const int64_t slots = options_.fixed ? 1 : options_.max_num_seqs;
     switch (form) {
@@ -118,7 +118,7 @@ class LlamaCpp final : public Dialect {
     return request.target == "/health" || request.api_key == key || Dialect::MayPass(request, key);
   }
 
-  HttpReply Error(const ApiError& error, const Answer& /*answer*/) const override {
+  ServerReply Error(const ApiError& error, const Answer& /*answer*/) const override {
     ApiError said = error;
     if (error.why == Refusal::kKey) said.message = "Invalid API Key";
     if (error.why == Refusal::kPath) said.message = "File Not Found";
@@ -158,8 +158,8 @@ class LlamaCpp final : public Dialect {
     events->End();
   }
 
-  HttpReply Document(const Answer& answer) const override {
-    HttpReply reply;
+  ServerReply Document(const Answer& answer) const override {
+    ServerReply reply;
     const bool batch = answer.choices.size() > 1;
     if (batch) reply.body += '[';
     for (size_t i = 0; i < answer.choices.size(); ++i) {

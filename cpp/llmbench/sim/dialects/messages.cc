@@ -59,7 +59,7 @@ class Messages final : public Dialect {
     return request.api_key == key || Dialect::MayPass(request, key);
   }
 
-  HttpReply Error(const ApiError& error, const Answer& answer) const override {
+  ServerReply Error(const ApiError& error, const Answer& answer) const override {
     std::string message = error.message;
     if (error.why == Refusal::kKey) message = "invalid x-api-key";
     if (error.why == Refusal::kModel) message = "model: " + answer.request.model;
@@ -139,8 +139,8 @@ class Messages final : public Dialect {
       events->Event(R"({"type":"message_stop"})", "message_stop");
   }
 
-  HttpReply Document(const Answer& answer) const override {
-    HttpReply reply;
+  ServerReply Document(const Answer& answer) const override {
+    ServerReply reply;
     std::string& body = reply.body;
     const int64_t sent = answer.choices[0].sent;
     const int64_t thinking = std::min<int64_t>(options_.reasoning_tokens, sent);

@@ -29,8 +29,8 @@ class Mii final : public Dialect {
     return {};
   }
 
-  HttpReply Error(const ApiError& error, const Answer& /*answer*/) const override {
-    HttpReply reply;
+  ServerReply Error(const ApiError& error, const Answer& /*answer*/) const override {
+    ServerReply reply;
     reply.status = error.status;
     switch (error.why) {
       case Refusal::kKey:
@@ -75,8 +75,8 @@ class Mii final : public Dialect {
     if (answer.fault.is(FaultKind::kDoubleDone)) events->Event("[DONE]");
   }
 
-  HttpReply Document(const Answer& answer) const override {
-    HttpReply reply;
+  ServerReply Document(const Answer& answer) const override {
+    ServerReply reply;
     reply.body = "{\"text\":[";
     for (size_t i = 0; i < answer.choices.size(); ++i) {
       reply.body += i == 0 ? "\"" : ",\"";

@@ -60,9 +60,9 @@ class Ollama final : public Dialect {
     return {};
   }
 
-  HttpReply Page(int form, const Load& /*load*/) const override {
+  ServerReply Page(int form, const Load& /*load*/) const override {
     if (form == kRoot) return TextReply(200, "Ollama is running");
-    HttpReply reply;
+    ServerReply reply;
     reply.content_type = "application/json; charset=utf-8";
     if (form == kVersion) {
       reply.body = R"({"version":"0.0.0-llmbench-sim"})";
@@ -78,7 +78,7 @@ class Ollama final : public Dialect {
 
   bool MayPass(const HttpRequest& /*request*/, const std::string& /*key*/) const override { return true; }
 
-  HttpReply Error(const ApiError& error, const Answer& answer) const override {
+  ServerReply Error(const ApiError& error, const Answer& answer) const override {
     if (error.why == Refusal::kPath) return TextReply(404, "404 page not found");
     if (error.why == Refusal::kMethod) return TextReply(405, "405 method not allowed");
     std::string message = error.message;
@@ -119,8 +119,8 @@ class Ollama final : public Dialect {
     events->End();
   }
 
-  HttpReply Document(const Answer& answer) const override {
-    HttpReply reply;
+  ServerReply Document(const Answer& answer) const override {
+    ServerReply reply;
     reply.content_type = "application/json; charset=utf-8";
     AppendFront(answer, &reply.body);
     AppendWords(answer, {0, 0, answer.choices[0].sent, true}, &reply.body);

@@ -102,8 +102,8 @@ Route OpenAiDialect::Find(const HttpRequest& request) const {
   return {};
 }
 
-HttpReply OpenAiDialect::Page(int form, const Load& /*load*/) const {
-  HttpReply reply;
+ServerReply OpenAiDialect::Page(int form, const Load& /*load*/) const {
+  ServerReply reply;
   if (form == kHealth) {
     reply.content_type.clear();
   } else if (form == kVersion) {
@@ -125,8 +125,8 @@ bool OpenAiDialect::MayPass(const HttpRequest& request, const std::string& key) 
   return request.target.compare(0, 3, "/v1") != 0 || Dialect::MayPass(request, key);
 }
 
-HttpReply OpenAiDialect::Error(const ApiError& error, const Answer& /*answer*/) const {
-  HttpReply reply;
+ServerReply OpenAiDialect::Error(const ApiError& error, const Answer& /*answer*/) const {
+  ServerReply reply;
   reply.status = error.status;
   switch (error.why) {
     case Refusal::kKey:
@@ -424,8 +424,8 @@ void OpenAiDialect::AppendMessage(const Answer& answer, size_t choice, std::stri
   *out += '}';
 }
 
-HttpReply OpenAiDialect::Document(const Answer& answer) const {
-  HttpReply reply;
+ServerReply OpenAiDialect::Document(const Answer& answer) const {
+  ServerReply reply;
   std::string& body = reply.body;
   body = answer.front;
   body += ",\"choices\":[";

@@ -25,9 +25,9 @@ class OpenAiDialect final : public Dialect {
   OpenAiDialect(const DialectContext& context, const OpenAiManners& manners);
 
   Route Find(const HttpRequest& request) const override;
-  HttpReply Page(int form, const Load& load) const override;
+  ServerReply Page(int form, const Load& load) const override;
   bool MayPass(const HttpRequest& request, const std::string& key) const override;
-  HttpReply Error(const ApiError& error, const Answer& answer) const override;
+  ServerReply Error(const ApiError& error, const Answer& answer) const override;
   const BodyRules& Rules(int form) const override;
   ApiError Take(int form, const HttpRequest& http, GenerationRequest* request) const override;
 
@@ -38,7 +38,7 @@ class OpenAiDialect final : public Dialect {
   void Tokens(const Answer& answer, const TokenSpan& span, EventStream* events) const override;
   void Finish(const Answer& answer, size_t choice, EventStream* events) const override;
   void Tail(const Answer& answer, EventStream* events) const override;
-  HttpReply Document(const Answer& answer) const override;
+  ServerReply Document(const Answer& answer) const override;
 
   bool ErrorEvent(const Answer& answer, EventStream* events) const override;
   std::string Probe(const Answer& answer, std::string_view text, std::string_view* name) const override;

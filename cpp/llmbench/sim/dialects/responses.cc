@@ -28,7 +28,7 @@ class Responses final : public Dialect {
     return {};
   }
 
-  HttpReply Error(const ApiError& error, const Answer& /*answer*/) const override {
+  ServerReply Error(const ApiError& error, const Answer& /*answer*/) const override {
     if (error.why == Refusal::kKey)
       return {401, "application/json", ErrorMember("error", "Unauthorized"), ""};
     if (error.why == Refusal::kMethod)
@@ -136,8 +136,8 @@ class Responses final : public Dialect {
     }
   }
 
-  HttpReply Document(const Answer& answer) const override {
-    HttpReply reply;
+  ServerReply Document(const Answer& answer) const override {
+    ServerReply reply;
     AppendResponse(answer, answer.choices[0].ends_by_eos ? "completed" : "incomplete", true, &reply.body);
     return reply;
   }

@@ -40,12 +40,12 @@ class Sax final : public DocumentDialect {
     return {};
   }
 
-  HttpReply Page(int /*form*/, const Load& /*load*/) const override {
+  ServerReply Page(int /*form*/, const Load& /*load*/) const override {
     return {200, "application/json", R"({"model_status":{"status":"AVAILABLE"}})", ""};
   }
   bool MayPass(const HttpRequest& /*request*/, const std::string& /*key*/) const override { return true; }
 
-  HttpReply Error(const ApiError& error, const Answer& /*answer*/) const override {
+  ServerReply Error(const ApiError& error, const Answer& /*answer*/) const override {
     return {error.status, "application/json", ErrorMember("error", error.message), ""};
   }
 
@@ -54,8 +54,8 @@ class Sax final : public DocumentDialect {
     return rules[form == kPredict ? 1 : 0];
   }
 
-  HttpReply Document(const Answer& answer) const override {
-    HttpReply reply;
+  ServerReply Document(const Answer& answer) const override {
+    ServerReply reply;
     std::string& body = reply.body;
     const bool predicts = answer.form == kPredict;
     body = predicts ? "{\"predictions\":[" : "{\"choices\":[";

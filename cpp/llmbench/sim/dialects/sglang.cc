@@ -45,8 +45,8 @@ class Sglang final : public Dialect {
     return {};
   }
 
-  HttpReply Page(int form, const Load& load) const override {
-    HttpReply reply;
+  ServerReply Page(int form, const Load& load) const override {
+    ServerReply reply;
     if (form == kHealth) {
       reply.content_type.clear();
     } else if (form == kFlushCache) {
@@ -79,8 +79,8 @@ class Sglang final : public Dialect {
            Dialect::MayPass(request, key);
   }
 
-  HttpReply Error(const ApiError& error, const Answer& /*answer*/) const override {
-    HttpReply reply;
+  ServerReply Error(const ApiError& error, const Answer& /*answer*/) const override {
+    ServerReply reply;
     reply.status = error.status;
     switch (error.why) {
       case Refusal::kKey:
@@ -128,8 +128,8 @@ class Sglang final : public Dialect {
     if (answer.fault.is(FaultKind::kDoubleDone)) events->Event("[DONE]");
   }
 
-  HttpReply Document(const Answer& answer) const override {
-    HttpReply reply;
+  ServerReply Document(const Answer& answer) const override {
+    ServerReply reply;
     const bool batch = answer.choices.size() > 1;
     if (batch) reply.body += '[';
     for (size_t i = 0; i < answer.choices.size(); ++i) {

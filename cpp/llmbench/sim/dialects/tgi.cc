@@ -65,9 +65,9 @@ class Tgi final : public Dialect {
     return {};
   }
 
-  HttpReply Page(int form, const Load& /*load*/) const override {
+  ServerReply Page(int form, const Load& /*load*/) const override {
     if (form == kHealth) return {200, "", "", ""};
-    HttpReply reply;
+    ServerReply reply;
     reply.body = R"({"model_id":)";
     AppendJsonString(deployment_.model, &reply.body);
     reply.body += R"(,"model_sha":null,"model_dtype":"torch.float16","model_device_type":"cuda",)"
@@ -82,7 +82,7 @@ class Tgi final : public Dialect {
     return reply;
   }
 
-  HttpReply Error(const ApiError& error, const Answer& answer) const override {
+  ServerReply Error(const ApiError& error, const Answer& answer) const override {
     switch (error.why) {
       case Refusal::kKey:
         return {401, "", "", ""};
@@ -101,7 +101,7 @@ class Tgi final : public Dialect {
         break;
     }
     const int status = error.status == 400 ? 422 : error.status;
-    HttpReply reply = {status, "application/json", Words(status, error.message), ""};
+    ServerReply reply = {status, "application/json", Words(status, error.message), ""};
     const bool generates =
         error.why == Refusal::kValue || error.why == Refusal::kTooLong || error.why == Refusal::kInjected;
     if (generates && (answer.form == kGenerateStream || (answer.form == kRoot && answer.request.stream))) {
@@ -156,8 +156,8 @@ class Tgi final : public Dialect {
     events->End();
   }
 
-  HttpReply Document(const Answer& answer) const override {
-    HttpReply reply;
+  ServerReply Document(const Answer& answer) const override {
+    ServerReply reply;
     std::string& body = reply.body;
     const int64_t sent = answer.choices[0].sent;
     body = answer.form == kRoot ? "[" : "";

@@ -34,9 +34,9 @@ class Transformers final : public DocumentDialect {
     return {};
   }
 
-  HttpReply Page(int /*form*/, const Load& /*load*/) const override { return TextReply(200, "ok"); }
+  ServerReply Page(int /*form*/, const Load& /*load*/) const override { return TextReply(200, "ok"); }
 
-  HttpReply Error(const ApiError& error, const Answer& /*answer*/) const override {
+  ServerReply Error(const ApiError& error, const Answer& /*answer*/) const override {
     const bool fails = error.status == 400 && error.why != Refusal::kInjected && error.why != Refusal::kHttp;
     const int status = fails ? 500 : error.status;
     return {status, "text/html; charset=utf-8", ErrorPage(status, error.message), ""};
@@ -47,8 +47,8 @@ class Transformers final : public DocumentDialect {
     return *rules;
   }
 
-  HttpReply Document(const Answer& answer) const override {
-    HttpReply reply;
+  ServerReply Document(const Answer& answer) const override {
+    ServerReply reply;
     reply.body = "{\"predictions\":[";
     for (size_t i = 0; i < answer.choices.size(); ++i) {
       reply.body += i == 0 ? "[{\"generated_text\":\"" : ",[{\"generated_text\":\"";

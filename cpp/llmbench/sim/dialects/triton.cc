@@ -96,8 +96,8 @@ class Triton final : public Dialect {
     return {};
   }
 
-  HttpReply Page(int form, const Load& /*load*/) const override {
-    HttpReply reply;
+  ServerReply Page(int form, const Load& /*load*/) const override {
+    ServerReply reply;
     if (form == kReady) {
       reply.content_type.clear();
     } else if (form == kServer) {
@@ -115,7 +115,7 @@ class Triton final : public Dialect {
 
   bool MayPass(const HttpRequest& /*request*/, const std::string& /*key*/) const override { return true; }
 
-  HttpReply Error(const ApiError& error, const Answer& answer) const override {
+  ServerReply Error(const ApiError& error, const Answer& answer) const override {
     std::string message = error.message;
     int status = error.status;
     switch (error.why) {
@@ -175,8 +175,8 @@ class Triton final : public Dialect {
     events->End();
   }
 
-  HttpReply Document(const Answer& answer) const override {
-    HttpReply reply;
+  ServerReply Document(const Answer& answer) const override {
+    ServerReply reply;
     AppendEvent(answer, {0, 0, answer.choices[0].sent, true}, &reply.body);
     return reply;
   }

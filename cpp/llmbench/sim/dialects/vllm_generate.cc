@@ -40,7 +40,7 @@ class VllmGenerate final : public Dialect {
 
   bool MayPass(const HttpRequest& /*request*/, const std::string& /*key*/) const override { return true; }
 
-  HttpReply Error(const ApiError& error, const Answer& /*answer*/) const override {
+  ServerReply Error(const ApiError& error, const Answer& /*answer*/) const override {
     switch (error.why) {
       case Refusal::kPath:
         return {404, "application/json", ErrorMember("detail", "Not Found"), ""};
@@ -65,8 +65,8 @@ class VllmGenerate final : public Dialect {
     events->End();
   }
 
-  HttpReply Document(const Answer& answer) const override {
-    HttpReply reply;
+  ServerReply Document(const Answer& answer) const override {
+    ServerReply reply;
     AppendTexts(answer, &reply.body);
     return reply;
   }
