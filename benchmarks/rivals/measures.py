@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -238,7 +239,7 @@ def spend(command: Sequence[str], environ: Mapping[str, str], core: set[int], li
             preexec_fn=lambda: os.sched_setaffinity(0, core),
         )
         over = threading.Event()
-        late = threading.Timer(limit_s, lambda: (over.set(), os.killpg(child.pid, signal.SIGKILL)))
+        late = threading.Timer(limit_s, lambda: (over.set(), _kill(child.pid)))
         late.start()
         shares = _Shares(child.pid)
         shares.start()
@@ -248,7 +249,7 @@ def spend(command: Sequence[str], environ: Mapping[str, str], core: set[int], li
         shares.stop()
         child.returncode = os.waitstatus_to_exitcode(status)
         if shares.others():  # left behind by a client that was killed or did not clean up
-            os.killpg(child.pid, signal.SIGKILL)
+            _kill(child.pid)
         output.seek(0)
         lines = [line.strip() for line in output.read().splitlines()]
         said = [line for line in lines if line and not line.startswith("/")]  # no paths of what was saved
@@ -258,6 +259,11 @@ def spend(command: Sequence[str], environ: Mapping[str, str], core: set[int], li
     elif child.returncode != 0:
         error = f"exit code {child.returncode}: {said[-1] if said else 'no output'}"
     return Used(wall_s, used.ru_utime + used.ru_stime, max(used.ru_maxrss / 1024, shares.peak_mb), error)
+
+
+def _kill(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has just ended
+        os.killpg(group, signal.SIGKILL)
 
 
 class _Shares(threading.Thread):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -119,9 +118,9 @@ def test_all_streams_share_a_rate(tmp_path: Path, command: Command) -> None:
         done = command(*measured(server.url, tmp_path, streams=20, tokens=100))
         assert done.returncode == 0, done.stderr
     assert [len(each.event_ns) for each in server.written] == [100] * 20
-    first = min(each.event_ns[0] for each in server.written)
+    first = min(each.received_ns for each in server.written)
     last = max(each.event_ns[-1] for each in server.written)
-    assert last - first > 1999 / 5000 * 1e9 * 0.99  # never faster
+    assert last - first >= 1999 / 5000 * 1e9  # never faster
 
 
 def test_llmbench_counts_every_token(tmp_path: Path, command: Command) -> None:
@@ -165,6 +164,5 @@ def test_it_ends_with_a_client_gone_in_the_middle(tmp_path: Path) -> None:
         connection.getresponse().read(300)
         connection.close()
         assert post(server.url, stream=False)[0] == 404  # it goes on serving
-        os.sched_yield()
     assert server.summary["complete"] == 0
     assert server.summary["requests"] == 1
