@@ -117,21 +117,20 @@ def recognize(endpoint: Endpoint, timeout_s: float = 10.0) -> recognition.Seen |
 
 
 def explain_answers(endpoint: Endpoint, path: str, body: bytes, timeout_s: float = 10.0) -> str | None:
-    """One line about what answers there, for a run whose every answer was unreadable: by what the server tells about
-    itself, else by one more answer. None where nothing tells that it is another kind of server."""
+    """One line about what answers there, for a run whose every answer was unreadable: by one more answer,
+    else by what the server tells about itself. None where nothing tells that it is another kind of server."""
     preset = endpoint.preset
+    answer = b"" if preset.encode is not None else _beginning(endpoint, path, body, timeout_s)
+    formats = _core.guess_wire_format(answer)
+    if preset.wire_format in formats:
+        return None  # it is the right one, and something else is wrong
+    name = recognition.preset_of_format(formats[0]) if formats else None
+    if name is not None:
+        return f"the answers look like those of {get(name).description}: did you mean --backend {name}?"
     seen = recognize(endpoint, timeout_s)
-    if seen is not None and not seen.software.speaks(preset):
-        return seen.explain(preset)
-    if preset.encode is not None:
-        return None
-    formats = _core.guess_wire_format(_beginning(endpoint, path, body, timeout_s))
-    if not formats or preset.wire_format in formats:
-        return None
-    name = recognition.preset_of_format(formats[0])
-    if name is None:
-        return None
-    return f"the answers look like those of {get(name).description}: did you mean --backend {name}?"
+    if seen is None or seen.software.speaks(preset) or seen.software.preset == "openai":
+        return None  # many servers have OpenAI's model list beside paths of their own
+    return seen.explain(preset)
 
 
 def _beginning(endpoint: Endpoint, path: str, body: bytes, timeout_s: float) -> bytes:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from llmbench import backends
+from llmbench import _core, backends
 from llmbench.backends import BACKENDS
+from llmbench.backends.template import WIRE_RULES
+from llmbench.cli import main
 from llmbench.errors import ConfigError
 
 CONVERSATION = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
@@ -487,3 +490,73 @@ def test_the_renderer_gives_what_render_gives(name: str, extra: dict[str, object
     for prompt in prompts:
         for max_tokens in (None, 5, 7, 5):
             assert render(prompt, max_tokens) == backend.render(prompt, max_tokens, **fields)
+
+
+# The command
+
+
+def test_the_table_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["backends"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for name in [*BACKENDS, *backends.ALIASES]:
+        assert any(name in line for line in lines)
+    assert "tgi                  yes     yes  generated_tokens  yes    –      yes" in lines
+
+
+@pytest.mark.parametrize("name", list(BACKENDS))
+def test_all_about_one(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["backends", name]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"{name}: {BACKENDS[name].description}")
+    assert BACKENDS[name].path in said
+    words = " ".join(said.split())
+    for quirk in BACKENDS[name].quirks:
+        assert " ".join(quirk.split()) in words
+
+
+def test_the_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["backends", "--json"]) == 0
+    listed = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    assert list(listed) == list(BACKENDS)
+    assert listed["aml"]["ttft"] is False
+    assert listed["tgi"]["tokens_from"] == "generated_tokens"
+    assert listed["tgi"]["ignore_eos"] is None
+    assert listed["tensorrt_llm_triton"]["aliases"] == ["tensorrt-llm", "tensorrt_llm", "triton"]
+    assert main(["backends", "tigi"]) == 2
+    assert "did you mean tgi?" in capsys.readouterr().err
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "backends.md"
+
+
+def test_the_page_has_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["backends", "--markdown"]) == 0
+    assert capsys.readouterr().out in PAGE.read_text(), "llmbench backends --markdown prints the table anew"
+
+
+def test_the_page_tells_of_every_backend() -> None:
+    below = PAGE.read_text().partition("## The servers")[2]
+    for name, preset in BACKENDS.items():
+        if name not in ("openai-completions", "fastgen-grpc", "template"):
+            assert f"`{name}`" in below, name
+        assert not preset.start or preset.start.split()[0] in below
+
+
+def test_the_core_knows_every_format() -> None:
+    formats = {each["name"]: each for each in _core.wire_formats()}
+    for preset in BACKENDS.values():
+        assert preset.wire_format in formats
+        if preset.name == "template":
+            continue
+        known = formats[preset.wire_format]
+        assert preset.streams == known["streams"], preset.name
+        assert preset.whole != known["always_streams"], preset.name
+
+
+def test_templates_take_every_rule_of_the_core() -> None:
+    """What the core calls a rule it does not know lists those it does."""
+    with pytest.raises(_core.CoreError) as caught:
+        _core.check_wire_rules("template", '{"no-such-rule": 1}')
+    known = str(caught.value).partition("known are ")[2].split(", ")
+    assert set(known) == set(WIRE_RULES)

@@ -30,6 +30,8 @@ COMMANDS = {
     "llmbench run": ["-m", "llmbench", "run"],
     "llmbench sim": ["-m", "llmbench", "sim"],
     "llmbench selftest": ["-m", "llmbench", "selftest"],
+    "llmbench ping": ["-m", "llmbench", "ping"],
+    "llmbench backends": ["-m", "llmbench", "backends"],
     "llmbench sweep": ["-m", "llmbench", "sweep"],
     "llmbench plot": ["-m", "llmbench.plots.throughput_latency"],
     "python -m llmbench.run_benchmark": ["-m", "llmbench.run_benchmark"],
@@ -38,6 +40,8 @@ COMMANDS = {
     "python benchmarks/rivals/compare.py": [str(ROOT / "benchmarks" / "rivals" / "compare.py")],
     "python benchmarks/servers/llamacpp.py": [str(ROOT / "benchmarks" / "servers" / "llamacpp.py")],
 }
+# Commands of servers, whose flags are not ours.
+SERVERS = ("vllm serve", "llama-server", "python -m llama_cpp")
 
 
 def _text(name: str) -> str:
@@ -113,7 +117,7 @@ def test_flags_in_the_text_exist(name: str) -> None:
         flag.replace("_", "-")
         for code in re.findall(r"`([^`\n]+)`", _without_blocks(_text(name)))
         for flag in re.findall(r"(?:^|\s)(--[a-z][a-z0-9_-]*)", code)
-        if not code.startswith(("cmake", "ctest", "pip", "make", "build/"))
+        if not code.startswith(("cmake", "ctest", "pip", "make", "build/", *SERVERS))
     }
     known = set().union(*(_flags(command) for command in COMMANDS)) if named else set()
     assert named <= known, f"{name} names flags that no command has: {sorted(named - known)}"
