@@ -347,9 +347,14 @@ class FieldDecoder final : public StreamDecoder {
       return {};
     }
     const size_t text_size = answer.text != nullptr ? answer.text->size() : 0;
+    replaced_ = false;
     const StreamEvent event = Interpret(json, plan, found, streamed, answer);
-    if (answer.error != WireError::kNone && answer.text != nullptr && answer.text->size() > text_size) {
-      answer.text->resize(text_size);
+    if (answer.error != WireError::kNone && answer.text != nullptr) {
+      if (replaced_) {
+        *answer.text = before_;
+      } else {
+        answer.text->resize(text_size);
+      }
     }
     if (streamed && found.AnyHolds(plan.done_if())) answer.done = true;
     return event;
@@ -508,6 +513,10 @@ class FieldDecoder final : public StreamDecoder {
     valid &= change.valid;
     if (answer.text != nullptr) {
       answer.lone_surrogate |= change.lone_surrogate;
+      if (change.dropped > 0 && !replaced_) {
+        before_ = *answer.text;
+        replaced_ = true;
+      }
       answer.text->resize(answer.text->size() - std::min(change.dropped, answer.text->size()));
       answer.text->append(change.added);
     }
@@ -586,6 +595,8 @@ class FieldDecoder final : public StreamDecoder {
   std::vector<Sequence> sequences_;
   size_t used_ = 0;  // of the sequences, by this answer
   std::string plain_;
+  std::string before_;  // the answer's text before this event, where that replaced some of it
+  bool replaced_ = false;
   std::string_view prompt_;
   bool payload_done_ = false;  // the terminal event came that is a mere payload
   bool continuous_ = true;     // every event with output so far had a count
