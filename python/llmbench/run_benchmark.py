@@ -19,11 +19,14 @@ from llmbench.cli import flags
 from llmbench.errors import ConfigError, ServerUnreachableError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from llmbench.endpoint import Endpoint
     from llmbench.launchers import LaunchOptions
     from llmbench.servers import ServerRecord
     from llmbench.sweep_display import SweepDisplay
     from llmbench.sweep_plan import SweepSpec
+    from llmbench.sweep_presets import NamedSweep
 
 _SETTINGS = (
     "backend",
@@ -50,6 +53,9 @@ _SETTINGS = (
     "out_json_dir",
     "overwrite_results",
     "client_only",
+    "order",
+    "repeats",
+    "reset_cache",
 )
 _RUN_OPTIONS = (
     "workers",
@@ -62,6 +68,8 @@ _RUN_OPTIONS = (
     "retries",
     "max_error_rate",
     "save_text",
+    "gpu_cost_per_hour",
+    "machine_cost",
 )
 _URL_PATHS = ("/v1/completions", "/v1/chat/completions")
 
@@ -83,6 +91,7 @@ def parser(prog: str = "python -m llmbench.run_benchmark") -> flags.Parser:
     _add_own_target(made)
     _add_server(made)
     _add_client(made)
+    _add_order(made)
     _add_engine(made)
     _add_results(made)
     return made
@@ -105,11 +114,15 @@ def _add_own_target(made: flags.Parser) -> None:
     group.add_argument(
         "--base-url",
         "--openai_api_url",
+        "--aml_api_url",
         metavar="URL",
         help="a running server; its full request path may be given",
     )
     group.add_argument(
-        "--openai_api_key", metavar="KEY", help="better --api-key-env: other users can see arguments"
+        "--openai_api_key",
+        "--aml_api_key",
+        metavar="KEY",
+        help="better --api-key-env: other users can see arguments",
     )
     group.add_argument(
         "--deployment_name", metavar="NAME", help="names a server left running (default benchmark-deployment)"
@@ -155,6 +168,12 @@ def _add_server(made: flags.Parser) -> None:
         "--model_path",
         metavar="PATH",
         help="what the server loads, where that is not --model: a directory, a GGUF file, a Triton model repository",
+    )
+    group.add_argument(
+        "--server_port",
+        type=flags.count,
+        metavar="N",
+        help="of the first started process; replicas have the next ones (default: free ones)",
     )
     group.add_argument(
         "--server_ready_path", metavar="PATH", help="asked until it answers 200 (default: the server's own)"
@@ -209,6 +228,32 @@ def _add_client(made: flags.Parser) -> None:
     )
 
 
+def _add_order(made: flags.Parser) -> None:
+    group = made.add_argument_group("order")
+    group.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="a whole sweep by name, with its figures: run_all, run_example, run_aml, run_fp6; flags win over it",
+    )
+    group.add_argument(
+        "--order",
+        choices=("grid", "random"),
+        help="of the points: as the flags have it, or by chance, which guards against drift (default grid)",
+    )
+    group.add_argument(
+        "--repeats",
+        type=flags.count,
+        metavar="N",
+        help="measure each point N times; the second time goes to <results>/repeat2/ (default 1)",
+    )
+    group.add_argument(
+        "--reset_cache",
+        action="store_true",
+        help="ask the server to empty its prefix cache before each point (vllm, sglang); prompts are new at each "
+        "point in any case",
+    )
+
+
 def _add_engine(made: flags.Parser) -> None:
     group = made.add_argument_group("engine")
     group.add_argument("--connect", choices=("pooled", "new", "sticky"), default="pooled", help="connections")
@@ -247,6 +292,23 @@ def _add_results(made: flags.Parser) -> None:
         default=[],
         metavar="METRIC:MS",
         help="limits per request, such as ttft:200",
+    )
+    group.add_argument(
+        "--slo",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY<=N",
+        help="limits such as 'p99_ttft_ms<=500': the best point under each is named at the end",
+    )
+    group.add_argument(
+        "--gpu-cost-per-hour",
+        type=flags.amount,
+        metavar="USD",
+        help="of one GPU, for cost per million tokens",
+    )
+    group.add_argument(
+        "--machine-cost", type=flags.amount, metavar="USD", help="per hour, of the whole server, instead"
     )
     group.add_argument(
         "--max-error-rate", type=flags.share, default=0.01, metavar="X", help="share of failures allowed"
@@ -293,10 +355,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m llmbench.run_
     from llmbench.sweep_display import SweepDisplay
 
     display = SweepDisplay(quiet=args.quiet, progress=not args.no_progress)
+    if args.preset and not args.action:
+        return _named_sweep(args, display)
     _notes(args, display)
     if args.action:
         return _serve(args, display)
-    return _sweep(args, display)
+    return _sweep(args, display)[0]
 
 
 def _notes(args: argparse.Namespace, display: SweepDisplay) -> None:
@@ -307,20 +371,103 @@ def _notes(args: argparse.Namespace, display: SweepDisplay) -> None:
         display.note("--use_thread changes nothing: clients are neither processes nor threads here")
 
 
-def _sweep(args: argparse.Namespace, display: SweepDisplay) -> int:
+def _named_sweep(args: argparse.Namespace, display: SweepDisplay) -> int:
+    """All sweeps of a preset, one after the other, then its figures of all their results."""
+    import importlib
+
+    from llmbench.errors import LlmbenchError, MissingExtraError
+    from llmbench.sweeping import worst_exit_code
+
+    codes: list[int] = []
+    measured: list[Path] = []
+    planned = _sweeps_of(args)
+    for at, settings in enumerate(planned, 1):
+        one = argparse.Namespace(**vars(args))
+        for name, value in settings.items():
+            if getattr(one, name) in (None, False):
+                setattr(one, name, [value] if name in _LISTS and isinstance(value, int) else value)
+        display.note(
+            f"{args.preset} {at}/{len(planned)}: {one.model or 'the default model'} on {one.backend}"
+        )
+        try:
+            code, directory = _sweep(one, display)
+        except LlmbenchError as error:
+            if len(planned) == 1:
+                raise
+            display.note(f"not measured: {error}")
+            codes.append(error.exit_code)
+            continue
+        codes.append(code)
+        if directory not in measured and directory.is_dir():
+            measured.append(directory)
+        if code in (130, 143, 129):
+            return code
+    preset = _preset(args.preset)
+    for figure, more in preset.figures.items() if measured and not args.dry_run else ():
+        drawn = importlib.import_module(f"llmbench.plots.{figure}")
+        arguments = ["--data_dirs", *map(str, measured), "--out_dir", f"./plots/{figure}", *more]
+        try:
+            drawn.main(arguments)
+        except MissingExtraError as error:
+            display.note(f"no figures: {error}")
+            break
+        except ConfigError as error:  # nothing to draw it of: no point was measured, say
+            display.note(f"no figure {figure}: {error}")
+    return worst_exit_code(codes)
+
+
+_LISTS = (
+    "tp_size",
+    "max_ragged_batch_size",
+    "num_replicas",
+    "mean_prompt_length",
+    "mean_max_new_tokens",
+    "num_clients",
+)
+
+
+def _preset(name: str) -> NamedSweep:
+    import difflib
+
+    from llmbench.sweep_presets import SWEEPS
+
+    if name not in SWEEPS:
+        near = difflib.get_close_matches(name, SWEEPS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(SWEEPS)}"
+        raise ConfigError(f"--preset {name}: no such sweep: {hint}")
+    return SWEEPS[name]
+
+
+def _sweeps_of(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The settings of each sweep. Of several backends or models, the one that the flags name; where they name another
+    one, what the preset does with its first is done with that."""
+    found = [dict(each) for each in _preset(args.preset).sweeps]
+    for name in ("backend", "model"):
+        given = getattr(args, name)
+        if given is None:
+            continue
+        known = [each for each in found if each.get(name) == given]
+        found = known or [each | {name: given} for each in found if each.get(name) == found[0].get(name)]
+    return found
+
+
+def _sweep(args: argparse.Namespace, display: SweepDisplay) -> tuple[int, Path]:
+    """The exit code and where the results are."""
+    from llmbench.gates import Gate
     from llmbench.sweeping import execute, measure_with, served_model
 
     settings = _settings(args)
     options = _launch_options(args)
     endpoint = _endpoint(args, settings, options)
     settings["client_only"] = endpoint is not None
+    gates = [Gate.parse(each) for each in args.slo]
     if endpoint is not None:
         _check_nothing_to_start(args)
     served = served_model(endpoint) if endpoint is not None and settings.get("model") is None else None
     spec = _spec(settings, served)
     if args.dry_run:
         _show_plan(spec, display)
-        return 0
+        return 0, spec.result_dir
     result = execute(
         spec,
         endpoint,
@@ -332,11 +479,12 @@ def _sweep(args: argparse.Namespace, display: SweepDisplay) -> int:
         started_endpoint=_started_endpoint(args) if endpoint is None else None,
         server_timeout_s=args.server_timeout,
         max_error_rate=args.max_error_rate,
+        gates=gates,
     )
     code = result.exit_code
     if code == 0 and args.strict and any(point.verdict not in (None, "VALID") for point in result.points):
-        return 3
-    return code
+        code = 3
+    return code, spec.result_dir
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -378,6 +526,7 @@ def _launch_options(args: argparse.Namespace) -> LaunchOptions:
         args=tuple(args.server_args),
         env=dict(args.server_env),
         model_path=args.model_path,
+        port=args.server_port,
         ready_path=path,
         deployment=args.deployment_name or SweepSpec.deployment_name,
     )
@@ -506,13 +655,14 @@ def _stop(found: Sequence[ServerRecord], spec: SweepSpec, display: SweepDisplay)
 
 def _show_plan(spec: SweepSpec, display: SweepDisplay) -> None:
     from llmbench.sweep_plan import plan
+    from llmbench.sweeping import result_path
 
     for server in plan(spec):
         how = "running server" if spec.client_only else "start a server"
         display.note(f"{how}: {spec.model}, {server.settings.describe()}")
         for point in server.points:
-            path = spec.result_dir / point.combination.file_name
-            exists = " (exists)" if path.exists() and not spec.overwrite_results else ""
+            exists = " (exists)" if result_path(spec, point).exists() and not spec.overwrite_results else ""
+            exists += f", repeat {point.repeat}" if spec.repeats > 1 else ""
             display.note(
                 f"  prompt {point.combination.prompt_length}, generation {point.combination.gen_length}, "
                 f"{point.combination.num_clients} clients, "

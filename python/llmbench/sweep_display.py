@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import html
 import signal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -24,6 +24,8 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+
+from llmbench.sweep_worth import Worth, best_by_goodput
 
 if TYPE_CHECKING:
     from llmbench.combination import Combination, SweepPoint
@@ -135,7 +137,7 @@ class SweepDisplay:
             self._bar.stop()
             self._bar = None
         if any(point.done for point in result.points):
-            _print_tables(self.console, result.points)
+            _print_tables(self.console, result)
             self.console.print()
         done = sum(point.done for point in result.points)
         left = len(result.points) - done
@@ -195,6 +197,72 @@ def summary_parts(result: SweepPoint) -> list[str]:
         f"Generation (mean): {combination.gen_length} tokens",
         *(f"{name}: {figures(value)} {unit}" for name, value, unit in numbers if value is not None),
     ]
+
+
+def worth_table(found: Sequence[Worth]) -> Table | None:
+    """Throughput per GPU, goodput and cost of each combination, as far as they are known; None where none is."""
+    points = [each.combination for each in found]
+    shown: list[tuple[str, list[float | None], Callable[[float | None], str]]] = [
+        ("queries/s\n/GPU", [each.queries_per_s / each.gpus for each in found], figures),
+        ("output tokens\n/s/GPU", [each.output_per_gpu for each in found], figures),
+        ("goodput\n/s", [each.goodput for each in found], figures),
+        ("goodput\n%", [each.goodput_share for each in found], _percent),
+        ("USD per 1M\noutput tokens", [each.cost for each in found], figures),
+        ("repeats\n± %", [each.spread for each in found], _percent),
+    ]
+    known = [column for column in shown if any(value is not None for value in column[1])]
+    settings = {name: [getattr(point, field) for point in points] for name, field in _SETTING_NAMES.items()}
+    varied = {name: values for name, values in settings.items() if len(set(values)) > 1 or name == "clients"}
+    if len(known) <= 1 or not found:
+        return None
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for name in (*varied, *(heading for heading, _, _ in known)):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in range(len(found)):
+        table.add_row(
+            *(str(values[row]) for values in varied.values()),
+            *(show(values[row]) for _, values, show in known),
+        )
+    return table
+
+
+def choice_lines(result: SweepResult) -> list[str]:
+    """The best combination under each limit, and by goodput."""
+    lines = []
+    for choice in result.choices:
+        if choice.best is not None:
+            lines.append(f"best for {choice.limit}: {_told(choice.best)}")
+        else:
+            near = "" if choice.closest is None else f"; the closest is {figures(choice.closest)}"
+            lines.append(f"best for {choice.limit}: no point meets it{near}")
+    best = best_by_goodput(result.worths)
+    if best is not None:
+        lines.append(
+            f"most goodput per GPU: {_told(best)}, {figures((best.goodput or 0) / best.gpus)} requests/s/GPU"
+        )
+    return lines
+
+
+def _told(worth: Worth) -> str:
+    """ "TP 2, 1 repl., 16 clients (812 output tokens/s/GPU, 1.2 USD per 1M)"."""
+    at = worth.combination
+    parts = [
+        f"prompt {at.prompt_length}",
+        f"gen {at.gen_length}",
+        f"TP {at.tp_size}",
+        f"{at.num_replicas} repl.",
+        _clients(at),
+    ]
+    numbers = [] if worth.output_per_gpu is None else [f"{figures(worth.output_per_gpu)} output tokens/s/GPU"]
+    if worth.cost is not None:
+        numbers.append(f"{figures(worth.cost)} USD per 1M output tokens")
+    if not worth.trusted:
+        numbers.append("not every verdict VALID")
+    return ", ".join(parts) + (f" ({', '.join(numbers)})" if numbers else "")
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}".removesuffix("%")
 
 
 def points_tables(points: Sequence[PointOutcome]) -> list[tuple[str, Table]]:
@@ -258,18 +326,29 @@ def _numbers(result: SweepPoint | None, streamed: bool) -> list[str]:
     return [figures(value) for value in values]
 
 
-def table_text(points: Sequence[PointOutcome], width: int) -> str:
+def table_text(result: SweepResult, width: int) -> str:
     console = Console(width=width, no_color=True, highlight=False, force_terminal=False, force_jupyter=False)
     with console.capture() as capture:
-        _print_tables(console, points)
+        _print_tables(console, result)
     return "\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines())
 
 
-def _print_tables(console: Console, points: Sequence[PointOutcome]) -> None:
-    for title, table in points_tables(points):
+def _print_tables(console: Console, result: SweepResult) -> None:
+    for title, table in points_tables(result.points):
         console.print()
         console.print(title, style="bold", markup=False, soft_wrap=True)
         console.print(table)
+    worth = worth_table(result.worths)
+    if worth is not None:
+        console.print()
+        console.print("per GPU, and what it costs", style="bold")
+        console.print(worth)
+    lines = choice_lines(result)
+    if lines:
+        console.print()
+    for line in lines:
+        for at, part in enumerate(wrapped(line, console.width - 2)):
+            console.print(("  " if at else "") + part, markup=False, soft_wrap=True)
 
 
 def table_html(result: SweepResult) -> str:
@@ -286,6 +365,7 @@ def table_html(result: SweepResult) -> str:
         note = f"<p>stopped: {html.escape(str(result.error))}</p>"
     elif result.interrupted:
         note = "<p>interrupted; the same call goes on from there</p>"
+    note += "".join(f"<p>{html.escape(line)}</p>" for line in choice_lines(result))
     return (
         f"<table><caption>{html.escape(_fixed(result.points))}</caption><tr>{heads}</tr>{rows}</table>{note}"
     )
@@ -334,16 +414,24 @@ def _cell_html(cell: str) -> str:
     return html.escape(Text.from_markup(cell).plain)
 
 
+_SETTING_NAMES = {
+    "TP": "tp_size",
+    "batch": "max_ragged_batch_size",
+    "repl.": "num_replicas",
+    "prompt": "prompt_length",
+    "gen": "gen_length",
+    "clients": "num_clients",
+}
+
+
 def _setting_columns(points: Sequence[PointOutcome]) -> list[tuple[str, list[int]]]:
-    names = {
-        "TP": "tp_size",
-        "batch": "max_ragged_batch_size",
-        "repl.": "num_replicas",
-        "prompt": "prompt_length",
-        "gen": "gen_length",
-        "clients": "num_clients",
-    }
-    return [(shown, [getattr(point.combination, name) for point in points]) for shown, name in names.items()]
+    columns = [
+        (shown, [getattr(point.combination, name) for point in points])
+        for shown, name in _SETTING_NAMES.items()
+    ]
+    if any(point.repeat > 1 for point in points):
+        columns.append(("rep.", [point.repeat for point in points]))
+    return columns
 
 
 def _varied(points: Sequence[PointOutcome]) -> dict[str, list[int]]:

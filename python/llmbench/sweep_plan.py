@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import random
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,12 @@ STARTED_BACKENDS = (
     "llamacpp",
 )
 """The backends whose server llmbench starts and stops itself, unless the address of a running one is given."""
+
+
+ORDERS = ("grid", "random")
+
+RESET_PATHS = {"vllm": "/reset_prefix_cache", "vllm-chat": "/reset_prefix_cache", "sglang": "/flush_cache"}
+"""What a POST to makes a server of that backend forget its prefixes (vLLM: started with VLLM_SERVER_DEV_MODE=1)."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,13 @@ class SweepSpec:
     overwrite_results: bool = False
     client_only: bool = False
     """The server is already running: its settings only label the results."""
+    order: str = "grid"
+    """grid: as the flags have it, clients fastest; random: servers, and the points of each, in an order of chance, so
+    that what drifts meanwhile (heat, a neighbour) is not taken for an effect of the load."""
+    repeats: int = 1
+    """How often each point is measured. All points of a server come before the next round of them."""
+    reset_cache: bool = False
+    """Ask the server to empty its prefix cache before each point."""
 
     @classmethod
     def of(
@@ -76,8 +90,8 @@ class SweepSpec:
         """The spec for what was given; a value of None counts as not given.
 
         A single number stands for a list of one. What is not given comes from the preset of the named model, else from
-        the general defaults. `client_only` false means that a server is started, whatever the backend. `served_model` is
-        what a running server calls its only model: it names the results when no model was named, and brings no preset.
+        the general defaults. `client_only` false means that a server is started, whatever the backend.
+        `served_model` is what a running server calls its only model: it names the results when no model was named, and brings no preset.
         Raises ConfigError with the flag, the value and the remedy.
         """
         given = {key: value for key, value in given.items() if value is not None}
@@ -112,6 +126,7 @@ class SweepSpec:
             ("warmup", 0),
             ("n", 1),
             ("seed", 0),
+            ("repeats", 1),
         ):
             value = getattr(self, key)
             if value is not None and not (_is_whole(value) and value >= least):
@@ -128,6 +143,13 @@ class SweepSpec:
             ):
                 wanted = f"between 0 and {most}" if most else "0 or more"
                 raise ConfigError(f"--{key} must be {wanted}, not {value}")
+        if self.order not in ORDERS:
+            raise ConfigError(f"--order {self.order}: there are {' and '.join(ORDERS)}")
+        if self.reset_cache and self.backend not in RESET_PATHS:
+            raise ConfigError(
+                f"--reset_cache: {self.backend} servers have no way to be asked, only {', '.join(RESET_PATHS)}; "
+                "prompts differ between points in any case, so that none is found in a cache"
+            )
         for mean in self.mean_prompt_length:
             if mean > self.max_prompt_length:
                 raise ConfigError(
@@ -215,6 +237,8 @@ class PlannedPoint:
     """After the warm-up each client starts at a random moment within this time."""
     seed: int
     """Differs between points, so that no point finds its prompts in the server's cache; the same in every sweep."""
+    repeat: int = 1
+    """From 1."""
 
 
 @dataclass(frozen=True)
@@ -226,28 +250,38 @@ class PlannedServer:
 
 
 def plan(spec: SweepSpec) -> tuple[PlannedServer, ...]:
-    """Every combination once, in the order of the flags, clients fastest."""
+    """Every combination as often as asked for, each server started once."""
+    chance = random.Random(spec.seed) if spec.order == "random" else None
     planned = []
     for tp_size, batch, replicas in product(spec.tp_size, spec.max_ragged_batch_size, spec.num_replicas):
         settings = ServerSettings(spec.model, tp_size, batch, replicas, spec.fp6)
-        points = tuple(
-            _point(spec, Combination(spec.model, tp_size, batch, replicas, prompt, generation, clients))
+        points = [
+            _point(
+                spec, Combination(spec.model, tp_size, batch, replicas, prompt, generation, clients), repeat
+            )
+            for repeat in range(1, spec.repeats + 1)
             for prompt, generation, clients in product(
                 spec.mean_prompt_length, spec.mean_max_new_tokens, spec.num_clients
             )
-        )
-        planned.append(PlannedServer(settings, points))
+        ]
+        if chance is not None:
+            chance.shuffle(points)
+        planned.append(PlannedServer(settings, tuple(points)))
+    if chance is not None:
+        chance.shuffle(planned)
     return tuple(planned)
 
 
-def _point(spec: SweepSpec, combination: Combination) -> PlannedPoint:
+def _point(spec: SweepSpec, combination: Combination, repeat: int) -> PlannedPoint:
     clients = combination.num_clients
+    name = combination.file_stem() + (f"-repeat{repeat}" if repeat > 1 else "")
     return PlannedPoint(
         combination=combination,
         num_requests=spec.num_requests or clients * 4 + 32,
         warmup_requests=clients * spec.warmup,
         ramp_s=clients * 0.010,
-        seed=(spec.seed << 32) + zlib.crc32(combination.file_stem().encode()),
+        seed=(spec.seed << 32) + zlib.crc32(name.encode()),
+        repeat=repeat,
     )
 
 

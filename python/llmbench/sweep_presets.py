@@ -1,11 +1,14 @@
-"""What a sweep runs when the flags do not say: the general defaults, and a preset for each well-known model.
+"""What a sweep runs when the flags do not say: the general defaults, a preset for each well-known model, and whole
+sweeps by name.
 
 A bare sweep takes the general defaults. Naming a model takes that model's preset; every flag wins over both.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 DEFAULT_MODEL = "meta-llama/Llama-2-7b-hf"
 DEFAULT_NUM_CLIENTS = (1, 2, 4, 6, 8, 12, 16, 20, 24, 28, 32)
@@ -93,3 +96,84 @@ def preset_of(model: str | None) -> SweepPreset:
             if full_name.rpartition("/")[2] == name:
                 return preset
     return GENERAL
+
+
+@dataclass(frozen=True)
+class NamedSweep:
+    """One or several sweeps with the figures drawn of them: `--preset NAME`."""
+
+    about: str
+    sweeps: tuple[Mapping[str, Any], ...]
+    """The settings of each, as `SweepSpec.of` takes them."""
+    figures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of figures, with further arguments for each."""
+
+
+def _run_all() -> tuple[Mapping[str, Any], ...]:
+    """The seven models on both servers, and one that generates for long."""
+    classic = (
+        "meta-llama/Llama-2-7b-hf",
+        "meta-llama/Llama-2-13b-hf",
+        "meta-llama/Llama-2-70b-hf",
+        "mistralai/Mixtral-8x7B-v0.1",
+        "tiiuae/falcon-40B",
+        "tiiuae/falcon-180B",
+        "microsoft/phi-2",
+    )
+    long = {"tp_size": 4, "mean_prompt_length": 500, "mean_max_new_tokens": (150, 500, 1024)}
+    settings = [{"model": model} for model in classic] + [{"model": "mistralai/Mixtral-8x7B-v0.1", **long}]
+    return tuple(
+        {"backend": backend, **each, "stream": True} for backend in ("fastgen", "vllm") for each in settings
+    )
+
+
+SWEEPS: dict[str, NamedSweep] = {
+    "run_all": NamedSweep(
+        "seven models on fastgen and vllm, as on 8 × A100 80 GB; hours",
+        _run_all(),
+        {"throughput_latency": (), "effective_throughput": ()},
+    ),
+    "run_example": NamedSweep(
+        "Llama-2-7b on fastgen, TP 1, prompts of 2600 tokens, answers of 60",
+        (
+            {
+                "backend": "fastgen",
+                "model": "meta-llama/Llama-2-7b-hf",
+                "tp_size": 1,
+                "num_replicas": 1,
+                "max_ragged_batch_size": 768,
+                "mean_prompt_length": 2600,
+                "mean_max_new_tokens": 60,
+                "stream": True,
+            },
+        ),
+        {"throughput_latency": (), "effective_throughput": ()},
+    ),
+    "run_aml": NamedSweep(
+        "an Azure ML endpoint, 256 requests a point (needs its URL and key, --deployment_name and --model)",
+        (
+            {
+                "backend": "aml",
+                "mean_prompt_length": 2600,
+                "mean_max_new_tokens": 60,
+                "num_requests": 256,
+            },
+        ),
+        {"throughput_latency": ()},
+    ),
+    "run_fp6": NamedSweep(
+        "Llama-2-70b in 6 bits on fastgen, one GPU, 128 requests a point",
+        (
+            {
+                "backend": "fastgen",
+                "model": "NousResearch/Llama-2-70b-hf",
+                "tp_size": 1,
+                "fp6": True,
+                "num_requests": 128,
+                "stream": True,
+            },
+        ),
+        {"throughput_latency": ()},
+    ),
+}
+"""What the shell scripts of old ran, by their names."""

@@ -13,7 +13,7 @@ import importlib
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -54,6 +54,11 @@ STATES = ("measured", "existing", "failed", "interrupted", "skipped", "not run")
 machine; not reached."""
 
 _EXIT_ORDER = (130, 143, 129, 74, 2, 1, 4, 3, 0)
+
+
+def worst_exit_code(codes: Collection[int]) -> int:
+    """The first that applies."""
+    return next((code for code in _EXIT_ORDER if code in codes), 0)
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ class SweepResult:
             codes.add(self.error.exit_code)
         if self.interrupted:
             codes.add(EXIT_CODES.get(signal.Signals(self.signum or signal.SIGINT), 130))
-        return next((code for code in _EXIT_ORDER if code in codes), 0)
+        return worst_exit_code(codes)
 
     def rows(self) -> list[dict[str, Any]]:
         """One dict per point, for `pandas.DataFrame(result.rows())`."""
@@ -250,8 +255,8 @@ def sweep(
     `num_clients` (a number or a list each), `num_requests`, `max_prompt_length`, `prompt_length_var`,
     `max_new_tokens_var`, `warmup`, `stream`, `seed`, `temperature`, `top_p`, `n`, `ignore_eos`, `deployment_name`,
     `out_json_dir`, `overwrite_results`, `order`, `repeats`, `reset_cache`. `slo` are limits such as "p99_ttft_ms<=500"
-    under each of which `result.choices` names the best point. `server_args` go to the started server, `run_options` to `llmbench.run`
-    (`goodput`, `idle_timeout`, …).
+    under each of which `result.choices` names the best point. `server_args` go to the started server, `run_options` to
+    `llmbench.run` (`goodput`, `idle_timeout`, …).
 
     Results lie in `<out_json_dir>_<backend>/`. Interrupted (Ctrl-C), it stops the server and returns what there is.
     What keeps every point from being measured is raised; once there is a point, it is the result's `error`.
@@ -528,9 +533,7 @@ class _Execution:
             result_path(self.spec, point).unlink(missing_ok=True)
             self._finish(point, "failed", reason=died, exit_code=NoRequestSucceededError.exit_code)
             return
-        self._finish(
-            point, "measured", result=result, exit_code=_exit_code_of(result, self.max_error_rate)
-        )
+        self._finish(point, "measured", result=result, exit_code=_exit_code_of(result, self.max_error_rate))
 
     def _outcome(self, point: PlannedPoint, state: str, **more: Any) -> PointOutcome:
         return PointOutcome(

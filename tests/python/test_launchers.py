@@ -261,6 +261,11 @@ def test_each_replica_gets_neighbouring_gpus(monkeypatch: pytest.MonkeyPatch) ->
         launch.plan(settings(2, replicas=3))
 
 
+def test_ports_of_the_users_choice() -> None:
+    launch = Launch("vllm", LAUNCHERS["vllm"], Program(("/bin/vllm",)), LaunchOptions(port=8000))
+    assert launch.plan(settings(replicas=2)).urls == ("http://127.0.0.1:8000", "http://127.0.0.1:8001")
+
+
 def test_a_server_with_its_own_balancer_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpus, "present", lambda: 4)
     launch = Launch("fastgen", LAUNCHERS["fastgen"], Program(("/bin/python", "s.py")), LaunchOptions())

@@ -102,11 +102,12 @@ class Launch:
         processes = 1 if launcher.balances else settings.num_replicas
         devices = self._devices(settings)
         width = launcher.ports(settings)
-        ports = (
-            servers.free_ports(processes)
-            if width == 1
-            else [servers.free_port_block(width) for _ in range(processes)]
-        )
+        if self.options.port is not None:
+            ports = [self.options.port + number * width for number in range(processes)]
+        elif width == 1:
+            ports = servers.free_ports(processes)
+        else:
+            ports = [servers.free_port_block(width) for _ in range(processes)]
         commands = tuple(
             launcher.command(
                 Replica(

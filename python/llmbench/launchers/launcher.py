@@ -30,6 +30,8 @@ class LaunchOptions:
     env: Mapping[str, str] = field(default_factory=dict)
     model_path: str | None = None
     """What the server loads, where that is not the model's name: a directory, a GGUF file, a Triton repository."""
+    port: int | None = None
+    """Of the first process; the next ones have those that follow. None: free ones."""
     ready_path: str | None = None
     """Asked until it answers 200, instead of the launcher's own."""
     deployment: str = "benchmark-deployment"
