@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.scripted_server import ScriptedServer, answer, healthy, models
+from support.scripted_server import (
+    EVENT_STREAM,
+    LAST_CHUNK,
+    ScriptedServer,
+    answer,
+    chunk,
+    head,
+    healthy,
+    models,
+)
 
+from llmbench.backends import BACKENDS
 from llmbench.cli import main
+from llmbench.cli.ping import can_report
 
 
 @pytest.fixture
@@ -74,3 +87,52 @@ def test_no_stream(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert "text: 'hello'" in said
     assert "first token" not in said
+
+
+def test_raw_bytes_on_request(
+    server: ScriptedServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-hidden-1")
+    arguments = ["--output-len", "3", "--raw", "--api-key-env", "MY_KEY", "--header", "X-Plain=seen"]
+    assert main(["ping", "--base-url", server.url, *arguments]) == 0
+    said = capsys.readouterr().out
+    first, second = (request.json for request in server.requests)
+    assert first == second
+    assert server.requests[1].headers["authorization"] == "Bearer sk-hidden-1"
+    assert '> {"model":"m","prompt":"Say hello."' in said
+    assert "> X-Plain: seen" in said
+    assert "< 200 OK" in said
+    assert r"data: {\"id\"" in said or r"data: {" in said
+    assert "data: [DONE]" in said
+    assert "hidden" not in said
+
+
+def test_what_the_backend_can_report_is_told(
+    server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ping", "--base-url", server.url, "--output-len", "3"]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "openai can report TTFT, exact tokens (usage), finish reasons, cached tokens, metrics"
+        in said
+    )
+    assert "3 output tokens (counted by usage)" in said
+    assert can_report(BACKENDS["aml"]) == (
+        "cannot report TTFT, exact tokens, finish reasons, cached tokens, metrics"
+    )
+
+
+def test_keys_of_a_command_go_along(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
+    command = shlex.join([sys.executable, "-c", "print('X-Team: hidden-2')"])
+    assert main(["ping", "--base-url", server.url, "--output-len", "3", "--auth-command", command]) == 0
+    assert server.requests[0].headers["x-team"] == "hidden-2"
+    assert "hidden-2" not in capsys.readouterr().out
+
+
+def test_a_server_of_another_kind_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its model list is as it should be, and its answers are another protocol's."""
+    event = b'data: {"index":1,"token":{"id":1,"text":" a","logprob":-1,"special":false},"generated_text":null}\n\n'
+    steps = [head(200, EVENT_STREAM), chunk(event), LAST_CHUNK]
+    with ScriptedServer(lambda request: steps, get=models("m")) as server:
+        assert main(["ping", "--base-url", server.url]) == 1
+    assert "did you mean --backend tgi?" in capsys.readouterr().out

@@ -86,13 +86,15 @@ def describe(result: Result) -> dict[str, Any]:
     row = result.requests[0]
     sent = int(row["sent_ns"])
     events = result.events
+    outcome = _core.OUTCOMES[row["outcome"]]
+    error = result.table.errors[0] if result.table.errors else ""
     return {
         "url": (result.config.get("endpoint") or {}).get("url"),
         "model": result.config.get("model"),
         "address": result.client.get("address"),
-        "outcome": _core.OUTCOMES[row["outcome"]],
+        "outcome": outcome,
         "status": int(row["status"]),
-        "error": result.table.errors[0] if result.table.errors else "",
+        "error": result.error_messages.get(outcome) or error,
         "dns_ms": int(row["dns_ns"]) / 1e6,
         "connect_ms": int(row["connect_ns"]) / 1e6,
         "tls_ms": int(row["tls_ns"]) / 1e6,
@@ -153,7 +155,7 @@ def _show(answer: dict[str, Any], preset: Backend) -> None:
 def can_report(preset: Backend) -> str:
     """What of an answer the backend's servers tell, in one line."""
     told = {
-        "a first token": preset.streams,
+        "TTFT": preset.streams,
         f"exact tokens ({preset.reports})" if preset.counts else "exact tokens": preset.counts,
         "finish reasons": preset.finish_reasons,
         "cached tokens": preset.cached_tokens,
