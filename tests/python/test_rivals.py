@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ for name in ("benchmarks", "python"):
     if str(ROOT / name) not in sys.path:
         sys.path.append(str(ROOT / name))
 
-from rivals import clients, measures, page, reports  # noqa: E402 - found on the path set above
+from rivals import clients, compare, measures, page, reports  # noqa: E402 - found on the path set above
 from rivals.clients import CLIENTS, Load  # noqa: E402
 from rivals.measures import Plan, Step  # noqa: E402
 from truth_server import Times, Written, read_log  # noqa: E402
@@ -481,6 +482,34 @@ def test_the_page_and_its_figures_come_from_the_results_alone(tmp_path: Path) ->
     assert "| 0 of 40 | – |" in text
     assert "guidellm, requests, 64 streams" in text
     assert not re.search(r"\{\w*\}|nan", text)
+
+
+def test_the_page_is_written_again_from_the_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, file = tmp_path / "results.json", tmp_path / "docs" / "benchmarks.md"
+    file.parent.mkdir()
+    compare.save(results(), kept)
+    assert json.loads(kept.read_text()) == results()
+    assert len(kept.read_text().splitlines()) < 100  # a line per run, to be read in a diff
+    monkeypatch.setattr(sys, "argv", ["compare.py", "--render", "--json", str(kept), "--page", str(file)])
+    assert compare.main() == 0
+    assert file.read_text() == page.render(
+        results(), ["images/benchmarks/ttft_error.png", "images/benchmarks/cpu.png"]
+    )
+
+
+def test_clients_that_cannot_be_had_are_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(home: Path) -> None:
+        raise clients.InstallError("no network")
+
+    def client(name: str, install: Callable[[Path], None]) -> clients.Client:
+        return replace(CLIENTS["aiperf"], name=name, title=name, install=install, size=lambda home: 7)
+
+    made_up = {"good": client("good", lambda home: None), "bad": client("bad", refuse)}
+    monkeypatch.setattr(compare, "CLIENTS", made_up)
+    monkeypatch.setattr(compare, "tokenizer", lambda cache: cache)
+    had, told = compare.prepare(["good", "bad"], tmp_path)
+    assert [each.name for each in had] == ["good"]
+    assert [each.get("bytes") or each["skipped"] for each in told] == [7, "no network"]
 
 
 def test_a_quick_session_says_so() -> None:
