@@ -1,0 +1,472 @@
+"""Every fault a server can cause, on every preset it can occur on: its own class, and none of it on its neighbours.
+
+One run per preset meets them all, a request each, with a healthy request between any two. What a fault looks like
+depends on how the preset's server writes an answer (support/dresses.py), so that a new preset is covered as soon as its
+wire format has a dress.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.dresses import COUNT, DRESSES, JSON_TYPE, Dress, compact, models_answer
+from support.dresses import sse as sse_frame
+from support.scripted_server import (
+    CLOSE,
+    LAST_CHUNK,
+    RESET,
+    STALL,
+    Pause,
+    Request,
+    ScriptedServer,
+    Step,
+    answer,
+    chunk,
+    head,
+)
+from support.tls import server_context
+
+import llmbench as lb
+from llmbench.backends import BACKENDS
+
+TEXTS = [" t0", " t1", " t2", " t3"]
+GRPC = "fastgen-grpc"
+"""Comes over HTTP/2 and is tested with it."""
+PRESETS = [name for name, preset in BACKENDS.items() if preset.wire_format not in (GRPC, "template")]
+
+
+def test_every_wire_format_has_a_dress() -> None:
+    """A new preset must not stay out of this matrix."""
+    formats = {preset.wire_format for preset in BACKENDS.values()} - {GRPC, "template"}
+    assert formats <= DRESSES.keys()
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a preset's server sends to one request."""
+
+    dress: Dress
+    streamed: bool
+    request: Request
+
+    def pieces(self) -> list[bytes]:
+        if self.streamed:
+            return self.dress.pieces(self.request, TEXTS)
+        return [self.document()]
+
+    def document(self) -> bytes:
+        return compact(self.dress.document(self.request, "".join(TEXTS)))
+
+    def whole(self) -> bytes:
+        """The body of a healthy answer."""
+        return b"".join(self.pieces()) + self.tail()
+
+    def one(self) -> bytes:
+        """The JSON of the third event, or of the document."""
+        if self.dress.piece is None or not self.streamed:
+            return self.document()
+        return compact(self.dress.piece(self.request, TEXTS[2], "".join(TEXTS[:3]), 3))
+
+    def tail(self) -> bytes:
+        """What follows the last text."""
+        return self.dress.ending(TEXTS) if self.streamed else b""
+
+    def raw(self, payload: bytes) -> bytes:
+        return self.dress.frame(payload) if self.streamed else payload
+
+    def headers(self) -> dict[str, str]:
+        return (
+            self.dress.headers
+            if self.streamed
+            else {"Content-Type": JSON_TYPE, "Transfer-Encoding": "chunked"}
+        )
+
+    def type(self) -> dict[str, str]:
+        """The headers, less the framing of the body."""
+        return {name: value for name, value in self.headers().items() if name == "Content-Type"}
+
+    def begun(self, *then: Step) -> Iterator[Step]:
+        """Two texts of a stream, or the first half of a document; then something."""
+        yield head(200, self.headers())
+        if self.streamed:
+            for piece in self.pieces()[:2]:
+                yield chunk(piece)
+        else:
+            document = self.document()
+            yield chunk(document[: len(document) // 2])
+        yield from then
+
+    def broken(self, payload: bytes) -> Iterator[Step]:
+        """Two texts and then this as the next event; of a document it is all there is."""
+        if self.streamed:
+            return self.begun(chunk(self.raw(payload)), LAST_CHUNK)
+        return self.in_chunks(payload)
+
+    def in_chunks(self, *bodies: bytes) -> Iterator[Step]:
+        yield head(200, self.headers())
+        for body in bodies:
+            if body:
+                yield chunk(body)
+        yield LAST_CHUNK
+
+
+Script = Callable[[Server], Iterable[Step]]
+NOTHING, BEGUN, ALL = 0, 2, 4
+"""How many output events are kept."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    row: int
+    """In the matrix of faults that docs/faults.md tells of."""
+    script: Script
+    outcome: str
+    events: int = NOTHING
+    applies: Callable[[Dress, bool], bool] = lambda dress, streamed: True
+    attempts: int = 1
+    untimed: bool = False
+    """It is an answer in one piece, so that there is no TTFT."""
+
+
+def message(text: str) -> Any:
+    return {"error": {"message": text, "type": "test", "code": "c"}}
+
+
+def slow(server: Server) -> Iterator[Step]:
+    """A byte every tenth of a second, for ever."""
+    yield from server.begun()
+    while True:
+        yield Pause(0.1)
+        yield chunk(b" ")
+
+
+def healthy_for_ever(server: Server) -> Iterator[Step]:
+    yield head(200, server.headers())
+    tokens = 0
+    while True:
+        tokens += 1
+        texts = [" t"] * min(tokens, 3)
+        yield chunk(server.dress.pieces(server.request, texts)[-1])
+        yield Pause(0.1)
+
+
+def surrogate(server: Server) -> Iterable[Step]:
+    return server.in_chunks(server.whole().replace(b" t1", b"\\ud83d"))
+
+
+def is_streamed(dress: Dress, streamed: bool) -> bool:
+    return streamed
+
+
+def is_sse(dress: Dress, streamed: bool) -> bool:
+    return streamed and dress.frame is sse_frame
+
+
+def has_terminal_event(dress: Dress, streamed: bool) -> bool:
+    return streamed and not dress.at_end_of_body
+
+
+def has_text(dress: Dress, streamed: bool) -> bool:
+    return b" t1" in compact(dress.document(_ANY, " t1"))
+
+
+_ANY = Request(0, 0, 0, "POST", "/", {}, b'{"prompt":""}', 0.0)
+MANY_HEADERS = {f"X-{i}": "0123456789" for i in range(20_000)}  # 340 KiB
+SOME_HEADERS = {f"X-{i}": "v" for i in range(8_000)}  # 80 KiB
+
+FAULTS: dict[str, Fault] = {
+    "closes without a byte": Fault(6, lambda s: [CLOSE], "empty_reply"),
+    "resets before headers": Fault(7, lambda s: [RESET], "reset_before_headers"),
+    "resets in the middle": Fault(8, lambda s: s.begun(Pause(0.05), RESET), "reset_mid_stream", BEGUN),
+    "closes inside a chunked body": Fault(9, lambda s: s.begun(CLOSE), "truncated", BEGUN),
+    "closes before Content-Length": Fault(
+        10,
+        lambda s: [head(200, {**s.type(), "Content-Length": "99999"}) + b"".join(s.pieces()[:2]), CLOSE],
+        "truncated",
+        BEGUN,
+    ),
+    "ends without its terminal event": Fault(
+        11, lambda s: s.begun(LAST_CHUNK), "truncated_no_done", BEGUN, has_terminal_event
+    ),
+    "closes without length and terminal event": Fault(
+        11,
+        lambda s: [head(200, s.type()) + b"".join(s.pieces()[:2]), CLOSE],
+        "truncated_no_done",
+        BEGUN,
+        has_terminal_event,
+    ),
+    "says nothing": Fault(13, lambda s: [STALL], "timeout_first_byte"),
+    "stalls after the second text": Fault(14, lambda s: s.begun(STALL), "timeout_idle", BEGUN),
+    "a byte at a time, for ever": Fault(15, slow, "timeout_total", BEGUN),
+    "never ends": Fault(16, healthy_for_ever, "timeout_total", -1, has_terminal_event),
+    "garbage": Fault(20, lambda s: [b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n", CLOSE], "protocol"),
+    "an unknown version": Fault(21, lambda s: [b"HTTP/3.7 200 OK\r\n\r\n", CLOSE], "protocol"),
+    "status 999": Fault(22, lambda s: answer(999, "what?"), "http_status"),
+    "204": Fault(24, lambda s: [head(204)], "empty_stream"),
+    "an empty body": Fault(24, lambda s: [head(200, {**s.type(), "Content-Length": "0"})], "empty_stream"),
+    "a redirect": Fault(25, lambda s: answer(307, b"", {"Location": "http://127.0.0.1:1/"}), "redirect"),
+    "a negative length": Fault(26, lambda s: [head(200, {"Content-Length": "-1"}), CLOSE], "protocol"),
+    "two lengths": Fault(
+        27,
+        lambda s: [head(200, {"Content-Length": "5"})[:-2] + b"Content-Length: 6\r\n\r\nhello!", CLOSE],
+        "protocol",
+    ),
+    "a chunk size that is no number": Fault(
+        28, lambda s: s.begun(b"zz\r\nhello\r\n", CLOSE), "protocol", BEGUN
+    ),
+    "300 KiB of header": Fault(
+        30, lambda s: [head(200, {**s.type(), "X": "a" * 300 * 1024})], "header_too_large"
+    ),
+    "20 000 headers": Fault(31, lambda s: [head(200, {**s.type(), **MANY_HEADERS})], "header_too_large"),
+    "gzip nobody asked for": Fault(
+        32, lambda s: answer(200, b"\x1f\x8b\x08", {"Content-Encoding": "gzip"}), "content_encoding"
+    ),
+    "a broken encoding": Fault(
+        33, lambda s: answer(200, b"", {"Content-Encoding": "br"}), "content_encoding"
+    ),
+    "an event of 17 MiB": Fault(
+        35,
+        lambda s: s.begun(chunk(b"data: " * s.streamed + b"x" * (17 << 20)), CLOSE),
+        "event_too_large",
+        BEGUN,
+    ),
+    "invalid UTF-8": Fault(
+        39, lambda s: s.broken(s.one().replace(b" t", b"\xff\xfe")), "sse_json_invalid", BEGUN, has_text
+    ),
+    "malformed JSON": Fault(41, lambda s: s.broken(s.one().replace(b":", b" ", 1)), "bad_event", BEGUN),
+    "JSON of another shape": Fault(42, lambda s: s.broken(b'{"unheard_of":{"a":1}}'), "schema", BEGUN),
+    "an error in mid stream": Fault(
+        43,
+        lambda s: s.broken(compact(s.dress.failure("it broke"))),
+        "server_error_event",
+        BEGUN,
+    ),
+    "an error as a string": Fault(
+        43, lambda s: s.broken(b'{"error":"it broke"}'), "server_error_event", BEGUN
+    ),
+    "an error document with 200": Fault(43, lambda s: answer(200, message("it broke")), "server_error_event"),
+    "an HTML page": Fault(47, lambda s: answer(200, "<html>It works!</html>"), "content_type"),
+    "status 429": Fault(50, lambda s: answer(429, message("slow down"), {"Retry-After": "1"}), "http_429"),
+    "status 503": Fault(51, lambda s: answer(503, message("loading")), "http_503"),
+    "status 500": Fault(52, lambda s: answer(500, message("oops")), "http_5xx"),
+    "status 500 in HTML": Fault(52, lambda s: answer(500, "<h1>Internal Server Error</h1>"), "http_5xx"),
+    "status 500, empty": Fault(52, lambda s: answer(500, b""), "http_5xx"),
+    "status 401": Fault(53, lambda s: answer(401, message("key")), "http_4xx"),
+    "status 404": Fault(54, lambda s: answer(404, {"detail": "no such model"}), "http_4xx"),
+    "status 413": Fault(55, lambda s: answer(413, {"detail": "too long"}), "http_4xx"),
+    # What is odd but legal.
+    "read to the end": Fault(11, lambda s: [head(200, s.type()), s.whole(), CLOSE], "ok", ALL),
+    "one request per connection": Fault(
+        18,
+        lambda s: [
+            head(200, {**s.type(), "Connection": "close", "Content-Length": str(len(s.whole()))}) + s.whole(),
+            CLOSE,
+        ],
+        "ok",
+        ALL,
+    ),
+    "HTTP/1.0": Fault(
+        19, lambda s: [head(200, s.type()).replace(b"HTTP/1.1", b"HTTP/1.0") + s.whole(), CLOSE], "ok", ALL
+    ),
+    "three 100-continues": Fault(
+        23, lambda s: [b"HTTP/1.1 100 Continue\r\n\r\n" * 3, *s.in_chunks(*s.pieces(), s.tail())], "ok", ALL
+    ),
+    "trailers": Fault(
+        29, lambda s: [head(200, s.headers()), chunk(s.whole()), b"0\r\nX-Trailer: yes\r\n\r\n"], "ok", ALL
+    ),
+    "8 000 headers": Fault(
+        31, lambda s: [head(200, {**s.headers(), **SOME_HEADERS}), chunk(s.whole()), LAST_CHUNK], "ok", ALL
+    ),
+    "CRLF, a byte order mark, a comment": Fault(
+        36,
+        lambda s: s.in_chunks(b"\xef\xbb\xbf: ping\r\n\r\n" + s.whole().replace(b"\n", b"\r\n")),
+        "ok",
+        ALL,
+        is_sse,
+    ),
+    "every byte by itself": Fault(
+        37, lambda s: [bytes([b]) for b in head(200, s.headers()) + chunk(s.whole()) + LAST_CHUNK], "ok", ALL
+    ),
+    "everything in one packet": Fault(
+        38, lambda s: [head(200, s.headers()) + chunk(s.whole()) + LAST_CHUNK], "ok", ALL
+    ),
+    "a lone surrogate escape": Fault(40, surrogate, "ok", ALL, has_text),
+    "an answer that is not streamed": Fault(
+        46, lambda s: answer(200, s.document()), "ok", NOTHING, lambda dress, streamed: streamed, untimed=True
+    ),
+}
+
+
+def of_preset(name: str) -> dict[str, Fault]:
+    preset = BACKENDS[name]
+    dress = DRESSES[preset.wire_format]
+    return {what: fault for what, fault in FAULTS.items() if fault.applies(dress, preset.streams)}
+
+
+def number(request: Request) -> int:
+    return int(request.id.rsplit("-", 1)[1])
+
+
+def preflight(name: str) -> dict[str, Iterable[Step]]:
+    """What the preset asks for before a run, answered."""
+    preset = BACKENDS[name]
+    answers: dict[str, Iterable[Step]] = {}
+    if preset.models_path is not None:
+        answers[preset.models_path] = answer(200, models_answer(preset.models_at, "m"))
+    if preset.health_path is not None:
+        answers[preset.with_names(preset.health_path, model="m")] = answer(preset.health_status, {})
+    return answers
+
+
+def run(name: str, server: ScriptedServer, directory: Path, requests: int, **options: Any) -> lb.Result:
+    return lb.run(
+        lb.Endpoint(server.url, backend=name, model="m", api_key="secret"),
+        lb.workloads.random(input_tokens=4, output_tokens=4, n=requests),
+        lb.load.closed(concurrency=options.pop("concurrency", 8)),
+        result_dir=directory,
+        **options,
+    )
+
+
+def outcomes(result: lb.Result) -> list[str]:
+    """In schedule order."""
+    return [lb._core.OUTCOMES[code] for code in result.requests["outcome"]]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_fault_has_its_class(name: str, tmp_path: Path) -> None:
+    preset = BACKENDS[name]
+    dress = DRESSES[preset.wire_format]
+    faults = list(of_preset(name).items())
+
+    def script(request: Request) -> Iterable[Step]:
+        server = Server(dress, preset.streams, request)
+        nth, is_faulty = divmod(number(request), 2)
+        return (
+            faults[nth][1].script(server) if is_faulty else server.in_chunks(*server.pieces(), server.tail())
+        )
+
+    with ScriptedServer(script, get=preflight(name)) as server:
+        result = run(
+            *(name, server, tmp_path, 2 * len(faults)),
+            connect="new",
+            first_token_timeout=1 if preset.streams else 0,  # what comes in one piece has no first token
+            idle_timeout=1,
+            request_timeout=2.5,
+        )
+    rows = result.requests
+    seen = outcomes(result)
+    events = ALL if preset.streams else NOTHING
+    wrong = {}
+    for nth, (what, fault) in enumerate(faults):
+        for i, outcome, kept in ((2 * nth, "ok", events), (2 * nth + 1, fault.outcome, fault.events)):
+            row = rows[i]
+            untimed = fault.untimed and i % 2 == 1
+            expected: tuple[Any, ...] = (outcome, NOTHING if untimed else min(kept, events), 1)
+            got: tuple[Any, ...] = (
+                seen[i],
+                int(row["events"]) if kept >= 0 else kept,
+                int(row["attempts"]),
+            )
+            if outcome == "ok":
+                # Counted by the server where it counts, and timed where it streams.
+                expected += (COUNT if dress.counts else None, preset.streams and not untimed)
+                got += (int(row["output_tokens"]) if dress.counts else None, bool(row["first_token_ns"] >= 0))
+            if got != expected:
+                wrong[f"{what}{'' if i % 2 else ': the healthy request before it'}"] = (got, expected)
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_keep_alive_race_is_not_the_servers_fault(name: str, tmp_path: Path) -> None:
+    """Row 17: a reused connection that closes before any byte of the answer is replaced, once."""
+    preset = BACKENDS[name]
+    dress = DRESSES[preset.wire_format]
+
+    def script(request: Request) -> Iterable[Step]:
+        server = Server(dress, preset.streams, request)
+        return [CLOSE] if request.position == 1 else server.in_chunks(*server.pieces(), server.tail())
+
+    with ScriptedServer(script, get=preflight(name)) as server:
+        result = run(name, server, tmp_path, 3, concurrency=1)
+    assert outcomes(result) == ["ok"] * 3
+    assert list(result.requests["attempts"]) == [1, 2, 2]
+    assert [number(request) for request in server.requests] == [0, 1, 1, 2, 2]
+
+
+@pytest.fixture(scope="module")
+def full_backlog() -> Iterator[str]:
+    """Row 3: an address that takes no more connections and does not say so."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+    waiting = []
+    for _ in range(8):
+        waiting.append(socket.socket())
+        waiting[-1].setblocking(False)
+        waiting[-1].connect_ex(listener.getsockname())
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    for each in (*waiting, listener):
+        each.close()
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a connection comes to nothing."""
+
+    row: int
+    url: str
+    outcome: str
+    ca_file: Path | None = None
+
+
+@pytest.fixture(scope="module")
+def addresses(full_backlog: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Address]]:
+    def never(request: Request) -> Iterable[Step]:
+        raise AssertionError("a request came through")
+
+    def behind_tls(*names: str, **options: bool) -> tuple[str, Path]:
+        ca_file = tmp_path_factory.mktemp("ca") / "ca.pem"
+        context = server_context(ca_file, *names, **options)
+        return stack.enter_context(ScriptedServer(never, tls=context)).url, ca_file
+
+    with contextlib.ExitStack() as stack:
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        trusted, ca_file = behind_tls()
+        expired, expired_ca = behind_tls(expired=True)
+        elsewhere, elsewhere_ca = behind_tls("elsewhere.example")
+        refusal = [b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", CLOSE]
+        plain = stack.enter_context(ScriptedServer(never, on_connect=lambda number: refusal)).url
+        yield [
+            Address(1, nobody, "connect_refused"),
+            Address(3, full_backlog, "timeout_connect"),
+            Address(56, expired, "tls_expired", expired_ca),
+            Address(57, elsewhere, "tls_verify", elsewhere_ca),
+            Address(57, trusted, "tls_verify"),
+            Address(58, plain.replace("http:", "https:"), "tls_handshake"),
+            Address(60, trusted.replace("https:", "http:"), "reset_before_headers", ca_file),
+        ]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_connection_that_comes_to_nothing(name: str, addresses: list[Address]) -> None:
+    # Before a run most of these end it, where the preset has something to ask for: test_preflight.py. A server that
+    # turns so during one is met by the engine.
+    backend = replace(BACKENDS[name], models_path=None, health_path=None)
+    seen = {}
+    for address in addresses:
+        ca_file = str(address.ca_file) if address.ca_file else None
+        result = lb.run(
+            lb.Endpoint(address.url, backend=backend, model="m", ca_file=ca_file),
+            lb.workloads.random(input_tokens=4, output_tokens=4, n=1),
+            lb.load.closed(concurrency=1),
+            connect_timeout=0.3 if address.outcome == "timeout_connect" else 10,
+            save=False,
+        )
+        [seen[address]] = outcomes(result)
+    assert seen == {address: address.outcome for address in addresses}
