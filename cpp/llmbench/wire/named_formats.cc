@@ -19,7 +19,8 @@ constexpr NamedFormat kFormats[] = {
 
     {"openai-responses", Decoding::kRules, R"({
        "framing": "sse",
-       "text": {"pointer": "/delta", "when": {"/type": ["response.output_text.delta", "response.refusal.delta"]}},
+       "text": {"pointer": "/delta", "when": {"/type": [
+         "response.output_text.delta", "response.refusal.delta"]}},
        "reasoning": {"pointer": "/delta", "when": {"/type": [
          "response.reasoning_text.delta", "response.reasoning_summary_text.delta"]}},
        "tool": [

@@ -51,8 +51,7 @@ inline Read ReadOnce(BodyReader& reader, const Body& body, size_t slice) {
   Read read;
   Outcome outcome;
   reader.Start(body.streamed, &read.text, body.prompt);
-  reader.OnHead(
-      {.status = 200, .content_type = body.content_type, .content_encoding = {}, .location = {}});
+  reader.OnHead({.status = 200, .content_type = body.content_type, .content_encoding = {}, .location = {}});
   for (size_t at = 0; at < body.bytes.size(); at += slice) {
     WithPadding(body.bytes.substr(at, slice), [&](std::string_view bytes) { reader.OnBody(bytes, outcome); });
   }
