@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmbench import precision, replicas, steadiness, timing
+from llmbench import precision, replicas, secrecy, steadiness, timing
 from llmbench.errors import ResultsError
 from llmbench.verdict import Facts, Verdict, judge
 
@@ -52,9 +52,13 @@ def evaluate(
     rows = table.requests
     warm = rows["phase"] == WARMUP
     measured = rows[~warm] if warm.any() else rows  # of a long run, a copy is not nothing
+    names = [secrecy.redact_url(name) for name in table.endpoints]
     summary["replicas"] = replicas.compare(
         measured,
-        [endpoint["url"] for endpoint in config.get("endpoints") or ()],
+        {
+            endpoint["url"]: names.index(endpoint["name"]) if endpoint["name"] in names else -1
+            for endpoint in config.get("endpoints") or ()
+        },
         balancing=config.get("balancing") or "round-robin",
         duration_s=summary.get("duration_s"),
     )

@@ -22,17 +22,18 @@ _OK, _CUT = 0, 1
 
 
 def compare(
-    rows: Rows, endpoints: Sequence[str], *, balancing: str, duration_s: float | None
+    rows: Rows, endpoints: Mapping[str, int], *, balancing: str, duration_s: float | None
 ) -> dict[str, Any] | None:
     """Every endpoint's requests, rates and latencies, and the imbalance among them; None for a single one.
 
-    `rows` are the measured requests, `duration_s` the run's.
+    `rows` are the measured requests, `endpoints` the URLs and their numbers in the rows (-1: none went there),
+    `duration_s` the run's.
     """
     if len(endpoints) < 2:
         return None
     found = [
         _replica(rows[rows["endpoint"] == number], url, len(rows), duration_s)
-        for number, url in enumerate(endpoints)
+        for url, number in endpoints.items()
     ]
     return {
         "balancing": balancing,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import math
 import os
 import re
@@ -271,7 +272,16 @@ class _Measurement:
         """What a result stores about how it was made; secrets are blanked."""
         return {
             "endpoint": self.endpoint.to_dict(),
-            "endpoints": [endpoint.to_dict() for endpoint in self.endpoints],
+            "endpoints": [
+                {
+                    **endpoint.to_dict(),
+                    # As the rows have it.
+                    "name": secrecy.redact_url(
+                        endpoint.origin + endpoint.path_for(self.streamed, self.server.model)
+                    ),
+                }
+                for endpoint in self.endpoints
+            ],
             "model": self.server.model,
             "server": {
                 "software": self.server.software,
@@ -333,6 +343,8 @@ class _Measurement:
         self._key_warning = next(
             filter(None, (each.expiry_warning(planned_s) for each in self.endpoints)), None
         )
+        if self._key_warning:
+            logging.getLogger("llmbench").warning(self._key_warning)
         for number, endpoint in enumerate(self.endpoints):
             server = preflight.check(
                 endpoint if number == 0 else replace(endpoint, model=endpoint.model or self.server.model),
@@ -668,6 +680,8 @@ def _replicas(endpoint: Endpoint | Sequence[Endpoint]) -> tuple[Endpoint, ...]:
                     f"{each.display_url} has another {what} than {first.display_url}: the endpoints of one run are "
                     "replicas and get the same requests; measure different servers one after the other"
                 )
+    if len({each.url for each in endpoints}) < len(endpoints):
+        raise ConfigError("an endpoint of the run was given twice")
     return endpoints
 
 

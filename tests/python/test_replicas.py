@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import llmbench as lb
-from llmbench import _core, replicas, report, results
+from llmbench import _core, preflight, replicas, report, results
 from llmbench.cli.run import main
 from llmbench.errors import ConfigError, ServerUnreachableError
 from llmbench.verdict import ABSENT_NS
@@ -42,7 +42,7 @@ def test_each_replica_has_its_numbers() -> None:
             (1, "connect_refused", 0, -1, 0),
             (0, "cut", 300, -1, 400),
         ),
-        ["http://a", "http://b"],
+        {"http://a": 0, "http://b": 1},
         balancing="random",
         duration_s=0.5,
     )
@@ -62,7 +62,10 @@ def test_each_replica_has_its_numbers() -> None:
 
 def test_imbalance_is_largest_over_mean_and_variation() -> None:
     found = replicas.compare(
-        rows((0, "ok", 0, 10, 100), (1, "ok", 0, 30, 300)), ["a", "b"], balancing="sticky", duration_s=1.0
+        rows((0, "ok", 0, 10, 100), (1, "ok", 0, 30, 300)),
+        {"a": 0, "b": 1},
+        balancing="sticky",
+        duration_s=1.0,
     )
     assert found is not None
     assert found["imbalance"]["requests"] == {"max_over_mean": 1.0, "cv": 0.0}
@@ -81,14 +84,14 @@ def test_imbalance_is_largest_over_mean_and_variation() -> None:
     ],
 )
 def test_what_cannot_be_compared_is_none(entries: list[Any], expected: dict[str, None]) -> None:
-    found = replicas.compare(rows(*entries), ["a", "b"], balancing="random", duration_s=None)
+    found = replicas.compare(rows(*entries), {"a": 0, "b": 1}, balancing="random", duration_s=None)
     assert found is not None
     assert found["imbalance"]["p50_ttft_ms"] == expected
     assert found["endpoints"][1]["latency_ms"]["ttft"] == {"n": 0, "mean": None, "p50": None, "p99": None}
 
 
 def test_a_single_endpoint_is_not_compared() -> None:
-    assert replicas.compare(rows(), ["a"], balancing="random", duration_s=1.0) is None
+    assert replicas.compare(rows(), {"a": 0}, balancing="random", duration_s=1.0) is None
 
 
 # End to end
@@ -109,8 +112,15 @@ def measure(urls: list[str], **changes: Any) -> lb.Result:
     )
 
 
+def chosen(result: lb.Result) -> Any:
+    """The place of each request's endpoint among those given."""
+    given = [each["name"] for each in result.config["endpoints"]]
+    places = np.array([given.index(name) for name in result.table.endpoints])
+    return places[result.requests["endpoint"]]
+
+
 def counts(result: lb.Result) -> list[int]:
-    return np.bincount(result.requests["endpoint"], minlength=3).tolist()  # type: ignore[no-any-return]
+    return np.bincount(chosen(result), minlength=3).tolist()  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("balancing", POLICIES)
@@ -129,7 +139,7 @@ def test_every_request_is_in_one_replica(servers: list[str], balancing: str) -> 
         assert counts(result) == [20, 20, 20]
         assert result.replicas.imbalance["requests"].max_over_mean == 1.0
     if balancing == "sticky":
-        assert result.requests["endpoint"][:6].tolist() == [0, 1, 2, 0, 1, 2]
+        assert chosen(result)[:6].tolist() == [0, 1, 2, 0, 1, 2]
 
 
 @pytest.mark.parametrize("balancing", ["round-robin", "random", "sticky"])
@@ -139,13 +149,13 @@ def test_two_workers_choose_as_one(servers: list[str], balancing: str) -> None:
     one, two = (
         measure(servers, load=burst, balancing=balancing, workers=workers, seed=5) for workers in (1, 2)
     )
-    assert one.requests["endpoint"].tolist() == two.requests["endpoint"].tolist()
+    assert chosen(one).tolist() == chosen(two).tolist()
     assert min(counts(one)) > 0
     if balancing == "sticky":
-        assert (one.requests["endpoint"] == one.requests["workload"] % 3).all()
+        assert (chosen(one) == one.requests["workload"] % 3).all()
     if balancing == "random":
         other = measure(servers, load=burst, balancing=balancing, seed=6)
-        assert one.requests["endpoint"].tolist() != other.requests["endpoint"].tolist()
+        assert chosen(one).tolist() != chosen(other).tolist()
 
 
 def test_a_slow_replica_gets_less_from_least_in_flight() -> None:
@@ -191,11 +201,11 @@ def test_a_dead_replica_fails_alone(
 
 def dies_later(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     """The server of this address was there when it was asked."""
-    check = lb.runner.preflight.check
+    check = preflight.check
 
     def there(endpoint: lb.Endpoint, **options: Any) -> Any:
         if endpoint.url == url:
-            return lb.runner.preflight.ServerFacts(endpoint.model)
+            return preflight.ServerFacts(endpoint.model)
         return check(endpoint, **options)
 
     monkeypatch.setattr("llmbench.preflight.check", there)
@@ -203,8 +213,8 @@ def dies_later(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
 
 def test_files_keep_the_replicas(servers: list[str], tmp_path: Path) -> None:
     result = measure(servers, save=True, result_dir=tmp_path, result_filename="r", save_result=True)
-    assert _core.RecordTable.load(str(tmp_path / "r.llmbench")).endpoints == [
-        f"{url}/v1/completions" for url in servers
+    assert sorted(_core.RecordTable.load(str(tmp_path / "r.llmbench")).endpoints) == [
+        f"{url}/v1/completions" for url in sorted(servers)
     ]
     for name in ("r.llmbench", "r.json"):
         loaded = results.load_result(tmp_path / name)
@@ -252,6 +262,7 @@ def test_the_command_takes_several_urls(
     [
         ([], "needs an endpoint"),
         (["http://a"], "an Endpoint is wanted"),
+        ([lb.Endpoint("http://a"), lb.Endpoint("http://a")], "given twice"),
         ([lb.Endpoint("http://a"), lb.Endpoint("http://b", backend="openai-chat")], "another backend"),
         ([lb.Endpoint("http://a", model="m"), lb.Endpoint("http://b", model="n")], "another model"),
         ([lb.Endpoint("http://a"), lb.Endpoint("http://b", extra_body={"x": 1})], "another extra body"),
