@@ -10,7 +10,9 @@ EventStream::EventStream(const Options& options)
       bom_(ListContains(options.dress, "bom")),
       ids_(ListContains(options.dress, "ids")),
       blanks_(ListContains(options.dress, "blanks")),
-      space_(!ListContains(options.dress, "nospace")) {
+      space_(!ListContains(options.dress, "nospace")),
+      plain_(!comments_ && !ids_ && !blanks_),
+      data_(space_ ? "data: " : "data:") {
   switch (options.line_ending) {
     case LineEnding::kLf:
       break;

@@ -34,7 +34,13 @@ class EventStream {
   void Open();
   // Begins an event; its payload is appended to what is returned. `name` is that of a named server-sent
   // event, `field` the line's.
-  std::string& Begin(std::string_view name = {}, std::string_view field = "data");
+  std::string& Begin() {
+    if (!plain_ || !sse()) return Begin({}, "data");
+    event_ = data_;
+    payload_at_ = event_.size();
+    return event_;
+  }
+  std::string& Begin(std::string_view name, std::string_view field = "data");
   void End();
   void Event(std::string_view payload, std::string_view name = {});
   // A comment between events: nothing but a line with a colon, and `text` behind it. Only in server-sent
@@ -59,6 +65,8 @@ class EventStream {
   bool ids_;
   bool blanks_;
   bool space_;
+  bool plain_;        // nothing but a data line
+  std::string data_;  // the beginning of one
 };
 
 }  // namespace llmbench::sim

@@ -15,6 +15,9 @@ constexpr int kHealth = 3;
 constexpr int kVersion = 4;
 constexpr int kModels = 5;
 
+// Behind it stands the number of the choice.
+constexpr std::string_view kChoice = ",\"choices\":[{\"index\":";
+
 BodyRules CompletionRules() {
   BodyRules rules;
   rules.prompt_field = "prompt";
@@ -193,6 +196,12 @@ void OpenAiDialect::Begin(Answer* answer) const {
   AppendNumber(answer->created_s, &front);
   front += ",\"model\":";
   AppendModel(*answer, &front);
+  front += kChoice;
+}
+
+// What stands in front of the choices.
+std::string_view OpenAiDialect::Head(const Answer& answer) {
+  return std::string_view(answer.front).substr(0, answer.front.size() - kChoice.size());
 }
 
 UsagePlace OpenAiDialect::UsageOf(const Answer& answer) const {
@@ -216,7 +225,6 @@ int64_t OpenAiDialect::BeforeTool(const Answer& answer, size_t choice) const {
 
 void OpenAiDialect::AppendChoice(const Answer& answer, size_t choice, std::string* out) const {
   *out += answer.front;
-  *out += ",\"choices\":[{\"index\":";
   AppendNumber(static_cast<int64_t>(choice), out);
 }
 
@@ -387,7 +395,7 @@ void OpenAiDialect::Tail(const Answer& answer, EventStream* events) const {
   const UsagePlace place = UsageOf(answer);
   if (place == UsagePlace::kOwn || (place == UsagePlace::kAsked && answer.request.include_usage)) {
     std::string& payload = events->Begin();
-    payload += answer.front;
+    payload += Head(answer);
     if (options_.usage_choices == UsageChoices::kEmpty) payload += ",\"choices\":[]";
     if (options_.usage_choices == UsageChoices::kNull) payload += ",\"choices\":null";
     payload += ",\"usage\":";
@@ -427,7 +435,7 @@ void OpenAiDialect::AppendMessage(const Answer& answer, size_t choice, std::stri
 ServerReply OpenAiDialect::Document(const Answer& answer) const {
   ServerReply reply;
   std::string& body = reply.body;
-  body = answer.front;
+  body = Head(answer);
   body += ",\"choices\":[";
   for (size_t i = 0; i < answer.choices.size(); ++i) {
     const Choice& choice = answer.choices[i];

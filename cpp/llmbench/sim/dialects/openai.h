@@ -49,6 +49,7 @@ class OpenAiDialect final : public Dialect {
   UsagePlace UsageOf(const Answer& answer) const;
   int64_t Reasoning(const Answer& answer) const;
   int64_t BeforeTool(const Answer& answer, size_t choice) const;
+  static std::string_view Head(const Answer& answer);
   void AppendChoice(const Answer& answer, size_t choice, std::string* out) const;
   void AppendUnfinished(const Answer& answer, std::string* out) const;
   void AppendFinished(const Answer& answer, size_t choice, std::string* out) const;
