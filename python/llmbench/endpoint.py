@@ -18,6 +18,8 @@ from llmbench.backends import Backend, get
 from llmbench.backends.body import placeholders, substitute
 from llmbench.errors import ConfigError
 
+_BY_COMMAND = "--auth-command"
+
 
 @dataclass(frozen=True, repr=False)
 class Endpoint:
@@ -208,13 +210,13 @@ class Endpoint:
     def authorized(self, needed_s: float = 0.0) -> Endpoint:
         """This endpoint with the key that its `auth_command` prints, one that lasts as long as needed where the
         command can give such a one. Raises ConfigError when it prints none."""
-        if self.auth_command is None:
+        if self.auth_command is None or self.api_key_name == _BY_COMMAND:
             return self
         found = auth.credential_from(self.auth_command, needed_s)
         return replace(
             self,
             api_key=found.token or self.api_key,
-            api_key_name="--auth-command",
+            api_key_name=_BY_COMMAND,
             secret_headers={**self.secret_headers, **found.headers},
             expires_at=found.expires_at,
         )

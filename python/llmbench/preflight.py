@@ -46,6 +46,7 @@ def check(endpoint: Endpoint, *, timeout_s: float = 10.0, wait_ready_s: float = 
 
     Raises ServerUnreachableError, and ConfigError where the address, the key or the model is wrong.
     """
+    endpoint = endpoint.authorized()
     deadline = time.monotonic() + wait_ready_s
     pause = 0.1
     while True:
@@ -236,10 +237,16 @@ def _key_message(endpoint: Endpoint, url: str, status: int) -> str:
             return f"{url} answered {status}, the key was not accepted: check the header {given[0]}"
         return (
             f"{url} answered {status}, the server wants a key: "
-            "set OPENAI_API_KEY, or name another variable with --api-key-env"
+            f"{f'set {endpoint.preset.key_env}, or ' if endpoint.preset.key_env else ''}"
+            "name a variable with --api-key-env, a file with --api-key-file"
         )
-    where = f" (env {endpoint.api_key_name})" if endpoint.api_key_name else ""
+    where = f" ({_source(endpoint.api_key_name)})" if endpoint.api_key_name else ""
     return f"{url} answered {status}, the key was not accepted: check API key{where}"
+
+
+def _source(name: str) -> str:
+    """Where a key came from: a flag, a file or an environment variable."""
+    return name if name.startswith("-") else f"file {name}" if "/" in name or "." in name else f"env {name}"
 
 
 def _excerpt(endpoint: Endpoint, body: bytes) -> str:

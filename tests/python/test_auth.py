@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from support.scripted_server import ScriptedServer, healthy, models
 
+import llmbench as lb
 from llmbench import auth
 from llmbench.endpoint import Endpoint
 from llmbench.errors import ConfigError
@@ -143,3 +145,20 @@ def test_a_key_that_ends_before_the_run_is_told() -> None:
     warning = ready.expiry_warning(600)
     assert warning is not None
     assert "before the run's planned end in 600 s" in warning
+
+
+def test_a_run_tells_when_its_key_will_end(caplog: pytest.LogCaptureFixture) -> None:
+    code = "import json; print(json.dumps({'token': 'sk-hidden', 'expires_in': 0.1}))"
+    with ScriptedServer(healthy, get=models("m")) as server:
+        result = lb.run(
+            lb.Endpoint(server.url, auth_command=command(code)),
+            lb.workloads.random(4, 2, 4),
+            lb.load.constant(20),
+            duration=0.3,
+            save=False,
+            progress=False,
+        )
+    assert server.requests[0].headers["authorization"] == "Bearer sk-hidden"
+    (warning,) = [line for line in result.verdict.warnings if "--auth-command" in line]
+    assert warning in caplog.text
+    assert "hidden" not in caplog.text + json.dumps(result.to_json())
