@@ -4,6 +4,8 @@
         ...
     with lb.sim.Server(model="meta-llama/Llama-3.1-8B-Instruct", gpu="H100", replicas=2) as server:
         ...                                                   # the continuous-batching model
+    with lb.sim.Server(ttft_ms=50, dialect="tgi") as server:  # another server's paths and words
+        ...
 
 docs/simulator.md describes the options; a keyword argument bears the option's name.
 """

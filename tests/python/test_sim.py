@@ -90,6 +90,31 @@ def test_the_batching_model_is_the_default() -> None:
             assert 'finished_reason="length"} 1.0' in ask(url, "/metrics")[1]
 
 
+@pytest.mark.parametrize(
+    ("dialect", "path", "request_", "piece"),
+    [
+        ("tgi", "/generate", {"inputs": "a", "parameters": {"max_new_tokens": 1}}, '"generated_text":" '),
+        (
+            "ollama",
+            "/api/generate",
+            {"model": "m", "prompt": "a", "options": {"num_predict": 1}},
+            '"done":true',
+        ),
+        ("jetstream-v1", "/v1/generate", {"text_content": {"text": "a"}, "max_tokens": 1}, '"streamContent"'),
+        (
+            "openai",
+            "/v1/messages",
+            {"model": "m", "max_tokens": 1, "messages": [{"content": "a"}]},
+            "max_tokens",
+        ),
+    ],
+)
+def test_it_speaks_dialects(dialect: str, path: str, request_: dict[str, Any], piece: str) -> None:
+    with sim.Server(ttft_ms=0, itl_ms=0, dialect=dialect) as server:
+        status, answer = ask(server.url, path, request_)
+        assert (status, piece in answer) == (200, True), answer
+
+
 def test_a_key_is_asked_for_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIM_TEST_KEY", "very-secret")
     with sim.Server(ttft_ms=0, api_key_env="SIM_TEST_KEY") as server:
@@ -109,6 +134,8 @@ def test_options_that_are_off_or_none_are_passed_on() -> None:
     [
         ({"ttft_mss": 3}, "'ttft_mss' is unknown; did you mean 'ttft_ms'?"),
         ({"port": 99999}, "'port' is '99999'"),
+        ({"dialect": "latin"}, "it takes openai, vllm-generate, tgi,"),
+        ({"extras": "numbers,words"}, "any of duplicates, numbers or strings, separated by commas"),
         ({"role": "sometimes"}, "it takes auto, none, early, late, null, first or every"),
         ({"fixed": False, "ttft_ms": 3}, "are for fixed mode"),
         ({"model": "meta-llama/Llama-2-70b-hf"}, "use tensor_parallel_size 2 or more"),

@@ -24,8 +24,8 @@ def parser() -> argparse.ArgumentParser:
     """The core's table of options as flags, and the few that concern this process."""
     result = Parser(
         prog="llmbench sim",
-        description="A simulated LLM server with the OpenAI API and vLLM's metrics: a continuous-batching "
-        "model of well-known models and GPUs, or, with --fixed, every token at its planned time.",
+        description="A simulated LLM server with the OpenAI API and the words of other servers: a "
+        "continuous-batching model of well-known models and GPUs, or, with --fixed, every token at its planned time.",
     )
     groups: dict[str, argparse._ArgumentGroup] = {}
     for option in _core.sim_options():
