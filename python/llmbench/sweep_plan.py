@@ -91,8 +91,8 @@ class SweepSpec:
 
         A single number stands for a list of one. What is not given comes from the preset of the named model, else from
         the general defaults. `client_only` false means that a server is started, whatever the backend.
-        `served_model` is what a running server calls its only model: it names the results when no model was named, and brings no preset.
-        Raises ConfigError with the flag, the value and the remedy.
+        `served_model` is what a running server calls its only model: it names the results when no model was
+        named, and brings no preset. Raises ConfigError with the flag, the value and the remedy.
         """
         given = {key: value for key, value in given.items() if value is not None}
         unknown = given.keys() - {each.name for each in dataclasses.fields(cls)}

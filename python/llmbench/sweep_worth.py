@@ -148,4 +148,4 @@ def _mean(values: Iterable[Any]) -> float | None:
     listed = list(values)
     if not listed or any(not isinstance(each, (int, float)) or not math.isfinite(each) for each in listed):
         return None
-    return sum(listed) / len(listed)
+    return float(sum(listed) / len(listed))

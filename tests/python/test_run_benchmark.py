@@ -374,3 +374,28 @@ def test_help_needs_neither_numpy_nor_pydantic() -> None:
 def test_a_spec_that_cannot_be_is_refused_in_python_too() -> None:
     with pytest.raises(ConfigError):
         sweeping.sweep(num_clients=0)
+
+
+def test_a_named_sweep_runs_all_of_its_sweeps_with_the_flags_on_top(
+    executed: Executed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("--preset", "run_all", "--num_clients", "1", "--backend", "vllm", "--seed", "3") == 0
+    specs = [spec for spec, _, _ in executed]
+    assert len(specs) == 8
+    assert {spec.backend for spec in specs} == {"vllm"}
+    assert {spec.num_clients for spec in specs} == {(1,)}
+    assert {spec.seed for spec in specs} == {3}
+    assert specs[-1].mean_max_new_tokens == (150, 500, 1024)
+    assert "run_all 8/8: mistralai/Mixtral-8x7B-v0.1 on vllm" in capsys.readouterr().out
+
+
+def test_a_named_sweep_of_another_backend(executed: Executed) -> None:
+    assert command("--preset", "run_example", "--backend", "sim", "--mean_prompt_length", "100") == 0
+    [(spec, _, _)] = executed
+    assert (spec.backend, spec.model, spec.mean_prompt_length) == ("sim", "meta-llama/Llama-2-7b-hf", (100,))
+    assert spec.stream
+
+
+def test_a_named_sweep_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("--preset", "run_exampel") == 2
+    assert "did you mean run_example?" in capsys.readouterr().err

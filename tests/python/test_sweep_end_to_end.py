@@ -209,3 +209,35 @@ def test_sweep_in_python() -> None:
     assert data["llmbench"]["config"]["goodput"] == {"ttft": 1000}
     assert data["args"]["server_args"][0] == "--fixed"
     assert not server_processes()
+
+
+def test_a_named_sweep_ends_in_its_figures() -> None:
+    small = [word for word in SMALL if word != "--stream"]
+    code, shown = finished(
+        "--preset", "run_example", "--backend", "sim", "--num_clients", "1", "2", "4", "8", *small
+    )
+    assert code == 0, shown
+    assert "run_example 1/1: meta-llama/Llama-2-7b-hf on sim" in shown
+    assert len(list(Path("plots/throughput_latency").glob("*.png"))) == 1
+    assert list(Path("plots/effective_throughput").glob("*.png"))
+
+
+def test_the_best_point_is_named_with_its_cost() -> None:
+    wanted = [
+        "--slo",
+        "mean_ttft_ms<=100",
+        "mean_ttft_ms<=0.001",
+        "--gpu-cost-per-hour",
+        "2",
+        "--goodput",
+        "ttft:100",
+    ]
+    code, shown = finished(
+        "--tp_size", "1", "2", "--num_clients", "1", "2", "--repeats", "2", *SMALL, *wanted
+    )
+    assert code == 0, shown
+    assert "USD per 1M" in shown
+    assert "best for mean_ttft_ms<=100: prompt 50, gen 8, TP 1" in shown
+    assert "best for mean_ttft_ms<=0.001: no point meets it; the closest is" in shown
+    assert "most goodput per GPU:" in shown
+    assert len(list(Path("results_sim/repeat2").glob("*.json"))) == 4

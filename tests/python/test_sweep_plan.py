@@ -9,7 +9,7 @@ import pytest
 
 from llmbench.errors import ConfigError
 from llmbench.sweep_plan import ServerSettings, SweepSpec, differences, plan
-from llmbench.sweep_presets import MODELS, preset_of
+from llmbench.sweep_presets import MODELS, SWEEPS, preset_of
 
 
 def test_a_bare_sweep_takes_the_general_defaults() -> None:
@@ -179,3 +179,56 @@ def test_prompts_differ_between_points_and_not_between_sweeps() -> None:
 def test_what_an_existing_result_was_measured_with(stored: dict[str, Any], expected: list[str]) -> None:
     spec = SweepSpec.of(num_clients=1)
     assert differences(stored, spec, plan(spec)[0].points[0]) == expected
+
+
+def test_a_random_order_has_the_same_points() -> None:
+    given: dict[str, Any] = {"tp_size": [1, 2, 4], "num_clients": [1, 2, 4, 8], "repeats": 2}
+    grid, chance = plan(SweepSpec.of(**given)), plan(SweepSpec.of(order="random", **given))
+    assert chance == plan(SweepSpec.of(order="random", **given))
+    assert chance != plan(SweepSpec.of(order="random", seed=7, **given))
+    assert [server.settings for server in chance] != [server.settings for server in grid]
+    of_settings = {server.settings: server.points for server in chance}
+    for server in grid:
+        shuffled = of_settings[server.settings]
+        assert set(shuffled) == set(server.points)
+        assert shuffled != server.points
+
+
+def test_repeats_come_round_by_round_with_prompts_of_their_own() -> None:
+    [server] = plan(SweepSpec.of(num_clients=[1, 2], repeats=3))
+    assert [(point.repeat, point.combination.num_clients) for point in server.points] == [
+        (repeat, clients) for repeat in (1, 2, 3) for clients in (1, 2)
+    ]
+    assert len({point.seed for point in server.points}) == 6
+    [once] = plan(SweepSpec.of(num_clients=[1, 2]))
+    assert once.points == server.points[:2]
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_named_sweep_makes_plans(name: str) -> None:
+    for settings in SWEEPS[name].sweeps:
+        assert plan(SweepSpec.of(**settings))
+
+
+def test_the_named_sweeps_of_old() -> None:
+    example = SweepSpec.of(**SWEEPS["run_example"].sweeps[0])
+    assert (example.backend, example.tp_size, example.mean_prompt_length) == ("fastgen", (1,), (2600,))
+    assert (example.mean_max_new_tokens, example.max_ragged_batch_size, example.stream) == (
+        (60,),
+        (768,),
+        True,
+    )
+    assert set(SWEEPS["run_example"].figures) == {"throughput_latency", "effective_throughput"}
+    everything = [SweepSpec.of(**each) for each in SWEEPS["run_all"].sweeps]
+    assert {spec.backend for spec in everything} == {"fastgen", "vllm"}
+    assert all(spec.stream for spec in everything)
+    assert sum(spec.mean_max_new_tokens == (150, 500, 1024) for spec in everything) == 2
+    aml = SweepSpec.of(**SWEEPS["run_aml"].sweeps[0])
+    assert (aml.backend, aml.num_requests, aml.stream) == ("aml", 256, False)
+    fp6 = SweepSpec.of(**SWEEPS["run_fp6"].sweeps[0])
+    assert (fp6.model, fp6.fp6, fp6.tp_size, fp6.num_requests) == (
+        "NousResearch/Llama-2-70b-hf",
+        True,
+        (1,),
+        128,
+    )

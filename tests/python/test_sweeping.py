@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import http.server
 import io
 import json
 import os
@@ -77,7 +78,7 @@ class Measurement:
 
 
 def store(spec: SweepSpec, point: PlannedPoint, *, errors: Mapping[str, int] | None = None) -> SweepPoint:
-    path = spec.result_dir / point.combination.file_name
+    path = sweeping.result_path(spec, point)
     clients = point.combination.num_clients
     write_json(
         path,
@@ -477,3 +478,57 @@ def test_a_sweeps_plots_are_the_sweep_figures() -> None:
     assert dir(plots) == sorted(SWEEP_FIGURES)
     with pytest.raises(AttributeError, match="no figure 'pie' of a sweep, but effective_throughput"):
         plots.pie  # noqa: B018
+
+
+def test_repeats_have_directories_of_their_own_and_resume() -> None:
+    measurement = Measurement()
+    spec = spec_of(num_clients=[1, 2], repeats=2)
+    result, _ = run(spec, measurement)
+    assert states(result) == ["measured"] * 4
+    assert [point.repeat for point in result.points] == [1, 1, 2, 2]
+    assert (spec.result_dir / "repeat2" / result.points[0].path.name).exists()
+    assert len(result.worths) == 2
+    result.points[3].path.unlink()
+    again, _ = run(spec, measurement)
+    assert states(again) == ["existing", "existing", "existing", "measured"]
+    assert len(measurement.measured) == 5
+
+
+def test_points_of_a_random_order_are_told_in_the_order_of_the_flags() -> None:
+    measurement = Measurement()
+    clients = [1, 2, 4, 8, 16]
+    result, _ = run(spec_of(num_clients=clients, order="random"), measurement)
+    assert [point.combination.num_clients for point in result.points] == clients
+    assert [each.num_clients for each in measurement.measured] != clients
+
+
+@pytest.mark.parametrize(("status", "state"), [(200, "measured"), (404, "failed")])
+def test_caches_are_emptied_before_each_point(tmp_path: Path, status: int, state: str) -> None:
+    asked: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            endpoint = Endpoint(f"http://127.0.0.1:{server.server_port}", backend="sglang", model="m")
+            spec = spec_of(backend="sglang", num_clients=[1, 2], reset_cache=True, client_only=True)
+            result, _ = run(spec, Measurement(), endpoint)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert set(asked) == {"/flush_cache"}
+    assert states(result)[0] == state
+    if status == 200:
+        assert len(asked) == 2
+    else:
+        assert "answered 404, the cache was not emptied" in result.points[0].reason
