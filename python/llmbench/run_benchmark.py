@@ -87,7 +87,7 @@ def parser(prog: str = "python -m llmbench.run_benchmark") -> flags.Parser:
         help="only start, stop or restart the server of this deployment, and measure nothing",
     )
     flags.add_target(made)
-    made.set_defaults(host=None, port=None)
+    made.set_defaults(host=None, port=None, running_replicas=[])
     _add_own_target(made)
     _add_server(made)
     _add_client(made)
@@ -477,6 +477,7 @@ def _sweep(args: argparse.Namespace, display: SweepDisplay) -> tuple[int, Path]:
         display=display,
         launch_options=options,
         started_endpoint=_started_endpoint(args) if endpoint is None else None,
+        replica_urls=args.running_replicas,
         server_timeout_s=args.server_timeout,
         max_error_rate=args.max_error_rate,
         gates=gates,
@@ -553,7 +554,7 @@ def _endpoint(args: argparse.Namespace, settings: dict[str, Any], options: Launc
     if not has_address and launchers.kind_of(args.backend, options) is not None:
         if not args.client_only:
             return None
-        args.base_url = _running_server(settings)
+        args.base_url, *args.running_replicas = _running_server(settings)
     args.host, args.port = args.host or "127.0.0.1", args.port or 8000
     for path in _URL_PATHS:
         if args.base_url and args.base_url.rstrip("/").endswith(path):
@@ -568,8 +569,8 @@ def _endpoint(args: argparse.Namespace, settings: dict[str, Any], options: Launc
     return endpoint
 
 
-def _running_server(settings: dict[str, Any]) -> str:
-    """The address of the server that `start` left running, whose settings label the results."""
+def _running_server(settings: dict[str, Any]) -> list[str]:
+    """The addresses of the server that `start` left running, one a process; its settings label the results."""
     from llmbench import servers
     from llmbench.sweep_plan import SweepSpec
 
@@ -588,7 +589,7 @@ def _running_server(settings: dict[str, Any]) -> str:
             raise ConfigError(
                 f"--{name} {shown}: the running server of {deployment} has {value}; leave the flag out, or `restart`"
             )
-    return record.url
+    return [each.url for each in found]
 
 
 def _serve(args: argparse.Namespace, display: SweepDisplay) -> int:

@@ -310,13 +310,15 @@ def execute(
     display: SweepDisplay,
     launch_options: launchers.LaunchOptions | None = None,
     started_endpoint: Endpoint | None = None,
+    replica_urls: Sequence[str] = (),
     server_timeout_s: float = 600.0,
     max_error_rate: float = 0.01,
     gates: Sequence[Gate] = (),
 ) -> SweepResult:
     """Carries out the plan of `spec`. Raises for what is wrong before the first point; `SweepResult` tells the rest.
 
-    `started_endpoint` is what a started server is spoken to with, all but its address: headers, a key, a path.
+    `replica_urls` are further addresses of the running server that `endpoint` names. `started_endpoint` is what a
+    started server is spoken to with, all but its address: headers, a key, a path.
     """
     if endpoint is None and spec.client_only:
         raise ConfigError(
@@ -324,6 +326,9 @@ def execute(
         )
     if endpoint is not None and endpoint.model is None:
         endpoint = dataclasses.replace(endpoint, model=spec.model)
+    replicas = (
+        () if endpoint is None else tuple(dataclasses.replace(endpoint, url=url) for url in replica_urls)
+    )
     options = launch_options or launchers.LaunchOptions(deployment=spec.deployment_name)
     with signals_as_interrupts() as caught:
         execution = _Execution(
@@ -338,6 +343,7 @@ def execute(
             caught,
             tuple(gates),
         )
+        execution.replicas = replicas
         execution.prepare()
         check_writable(spec.result_dir)
         for record in servers.end_orphans():
@@ -373,6 +379,8 @@ class _Execution:
         self.gates = gates
         self.planned = plan(spec)
         self.outcomes: dict[PointId, PointOutcome] = {}
+        self.replicas: tuple[Endpoint, ...] = ()
+        """Beside `endpoint`, of a running server."""
         self.launch: launchers.Launch | None = None
         self.impossible: dict[ServerSettings, ConfigError] = {}
 
@@ -450,7 +458,7 @@ class _Execution:
     def _measure_server(self, planned: PlannedServer, pending: Sequence[PlannedPoint]) -> None:
         if self.endpoint is not None:
             for point in pending:
-                self._measure_point(point, Target((self.endpoint,)), None)
+                self._measure_point(point, Target((self.endpoint, *self.replicas)), None)
             return
         if why := self.impossible.get(planned.settings):
             for point in pending:
