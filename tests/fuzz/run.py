@@ -53,6 +53,10 @@ def write_seeds(target: str, directory: Path) -> None:
         for rules in (HERE / "rules").glob("*.json"):
             (directory / rules.name).write_bytes(rules.read_bytes())
         return
+    if target == "grpc_frames":
+        for body in STREAMS.glob("*.grpc"):
+            (directory / body.name).write_bytes(body.read_bytes())
+        return
     for stream in STREAMS.glob("*.http"):
         data = stream.read_bytes()
         if target in BY_FORMAT:

@@ -110,23 +110,11 @@ class FastGenGrpcDecoder final : public StreamDecoder {
   void Reset(std::string_view) override { counted_ = 0; }
 
   StreamEvent Decode(std::string_view payload, Answer& answer) override {
-    Fields fields(payload);
+    const size_t text_size = answer.text != nullptr ? answer.text->size() : 0;
     StreamEvent event;
-    int replies = 0;
-    while (fields.Next()) {
-      if (!fields.IsBytes(1)) continue;
-      Reply reply;
-      if (!Read(payload, fields.bytes(), &reply, answer)) return {};
-      // The prompts of a stream are one, but nothing keeps a server from sending two pieces at once.
-      ++replies;
-      if (!reply.text.empty()) event.kind = EventKind::kAnswer;
-      event.tokens += static_cast<uint32_t>(std::max(0, reply.generated_tokens - counted_));
-      counted_ = std::max(counted_, reply.generated_tokens);
-      answer.output_tokens = counted_;
-      if (reply.prompt_tokens > 0) answer.prompt_tokens = reply.prompt_tokens;
-    }
-    if (!Check(payload, fields, replies, answer)) return {};
-    return event;
+    if (DecodeReplies(payload, answer, &event)) return event;
+    if (answer.text != nullptr) answer.text->resize(text_size);  // a broken message brings none
+    return {};
   }
 
   void DecodeError(std::string_view payload, Answer& answer) override {
@@ -141,16 +129,20 @@ class FastGenGrpcDecoder final : public StreamDecoder {
     StreamEvent event;
     int replies = 0;
     int64_t prompt_tokens = 0, output_tokens = 0;
-    while (fields.Next()) {
+    bool good = true;
+    while (good && fields.Next()) {
       if (!fields.IsBytes(1)) continue;
       Reply reply;
-      if (!Read(body, fields.bytes(), &reply, answer)) return {};
+      good = Read(body, fields.bytes(), &reply, answer);
       ++replies;
       if (!reply.text.empty()) event.kind = EventKind::kAnswer;
       prompt_tokens += reply.prompt_tokens;
       output_tokens += reply.generated_tokens;
     }
-    if (!Check(body, fields, replies, answer)) return {};
+    if (!good || !Check(body, fields, replies, answer)) {
+      if (answer.text != nullptr) answer.text->clear();
+      return {};
+    }
     constexpr int64_t kMax = std::numeric_limits<int32_t>::max();
     answer.prompt_tokens = static_cast<int32_t>(std::min(prompt_tokens, kMax));
     answer.output_tokens = static_cast<int32_t>(std::min(output_tokens, kMax));
@@ -159,6 +151,25 @@ class FastGenGrpcDecoder final : public StreamDecoder {
   }
 
  private:
+  // The replies of one message of a stream; false when it is no good.
+  bool DecodeReplies(std::string_view payload, Answer& answer, StreamEvent* event) {
+    Fields fields(payload);
+    int replies = 0;
+    while (fields.Next()) {
+      if (!fields.IsBytes(1)) continue;
+      Reply reply;
+      if (!Read(payload, fields.bytes(), &reply, answer)) return false;
+      // The prompts of a stream are one, but nothing keeps a server from sending two pieces at once.
+      ++replies;
+      if (!reply.text.empty()) event->kind = EventKind::kAnswer;
+      event->tokens += static_cast<uint32_t>(std::max(0, reply.generated_tokens - counted_));
+      counted_ = std::max(counted_, reply.generated_tokens);
+      answer.output_tokens = counted_;
+      if (reply.prompt_tokens > 0) answer.prompt_tokens = reply.prompt_tokens;
+    }
+    return Check(payload, fields, replies, answer);
+  }
+
   // One reply, with what every reply tells put down; false when it is no good.
   bool Read(std::string_view whole, std::string_view message, Reply* reply, Answer& answer) {
     if (!ReadReply(message, reply)) {

@@ -1413,6 +1413,14 @@ add(
     answer=told("b", error="bad_event"),
 )
 add(
+    "vllm_generate_broken_escape_after_a_changed_tail",
+    chunked(PLAIN_UVICORN, [*texts("ab", "abc\ufffd"), '{"text":["abd\\d38"]}\0', *texts("abcé")]),
+    "vllm-generate",
+    [ANSWER] * 2,
+    prompt="a",
+    answer=told("bc\ufffd", error="bad_event"),
+)
+add(
     "vllm_generate_document",
     with_length(JSON_HEADER, json.dumps({"text": [RIVER + " bends"]})),
     "vllm-generate",
@@ -2747,6 +2755,12 @@ grpc(
     [message(reply("a", 1)), message(b"\x0a\x7fab")],
     [counted("answer", 1)],
     answer=told("a", prompt_tokens=3, output_tokens=1, error="bad_event"),
+)
+grpc(
+    "fastgen_grpc_broken_behind_a_reply",
+    [message(reply("a", 1)), message(reply("b", 2) + b"\x0a\x7f")],
+    [counted("answer", 1)],
+    answer=told("a", prompt_tokens=3, output_tokens=2, error="bad_event"),
 )
 grpc(
     "fastgen_grpc_html",
