@@ -27,7 +27,6 @@ sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "python")]
 from servers import llamacpp, vllm_cpu  # noqa: E402
 
 CLIENTS = (1, 2, 4, 8)
-REQUESTS = 32
 COUNTERS = ("requests", "prompt_tokens", "output_tokens")
 
 
@@ -39,6 +38,8 @@ class RealRun:
     title: str
     about: str
     flags: tuple[str, ...]
+    requests: int
+    """Of each point."""
 
 
 def vllm_run() -> RealRun:
@@ -51,10 +52,11 @@ def vllm_run() -> RealRun:
         (
             *("--backend", "vllm", "--model", vllm_cpu.SERVED_MODEL, "--tp_size", "1", "2"),
             *("--server_binary", str(binary), "--model_path", str(model)),
-            *("--server_args", " ".join((*vllm_cpu.FLAGS, "--enforce-eager"))),
+            f"--server_args={' '.join((*vllm_cpu.FLAGS, '--enforce-eager'))}",
             *("--server_env", *(f"{name}={value}" for name, value in vllm_cpu.ENVIRONMENT.items())),
             *("--mean_prompt_length", "128", "--mean_max_new_tokens", "32", "--ignore_eos"),
         ),
+        requests=32,
     )
 
 
@@ -67,10 +69,11 @@ def llamacpp_run() -> RealRun:
         (
             *("--backend", "llamacpp", "--model", llamacpp.MODEL),
             *("--server_python", str(python), "--model_path", str(llamacpp.weights(python))),
-            *("--server_args", "--parallel 4 --ctx-size 4096 --threads 1"),
-            *("--mean_prompt_length", "64", "--mean_max_new_tokens", "32", "--max_prompt_length", "128"),
+            "--server_args=--parallel 4 --ctx-size 4096 --threads 1",
+            *("--mean_prompt_length", "32", "--mean_max_new_tokens", "16", "--max_prompt_length", "64"),
             "--ignore_eos",
         ),
+        requests=16,
     )
 
 
@@ -80,7 +83,7 @@ RUNS = {"vllm": vllm_run, "llamacpp": llamacpp_run}
 def command(run: RealRun, directory: Path) -> list[str]:
     return [
         *(sys.executable, "-m", "llmbench.run_benchmark", *run.flags),
-        *("--num_clients", *map(str, CLIENTS), "--num_requests", str(REQUESTS), "--stream"),
+        *("--num_clients", *map(str, CLIENTS), "--num_requests", str(run.requests), "--stream"),
         *("--out_json_dir", str(directory / "real"), "--overwrite_results", "--no-progress"),
     ]
 
@@ -187,11 +190,13 @@ def page(run: RealRun, found: Sequence[dict[str, Any]], shown: str, images: Sequ
 
 def _shown_command(run: RealRun) -> str:
     """The command with this machine's paths replaced."""
-    words = [*run.flags, "--num_clients", *map(str, CLIENTS), "--num_requests", str(REQUESTS), "--stream"]
+    words = [*run.flags, "--num_clients", *map(str, CLIENTS), "--num_requests", str(run.requests), "--stream"]
     names = {"--server_binary": "$VLLM", "--model_path": "$MODEL", "--server_python": "$PYTHON"}
     shown = []
     for before, word in zip(("", *words), words, strict=False):
-        shown.append(names.get(before, f"'{word}'" if " " in word else word))
+        flag, equals, value = word.partition("=")
+        quoted = f"{flag}='{value}'" if equals and " " in value else word
+        shown.append(names.get(before, quoted))
     text, line = "python -m llmbench.run_benchmark", ""
     for word in shown:
         if len(line) + len(word) > 96 and word.startswith("--"):
@@ -203,7 +208,7 @@ def _shown_command(run: RealRun) -> str:
 def _told(shown: str) -> list[str]:
     """The table at the end of what the sweep said, from its blank line to the next one."""
     lines = [line.rstrip() for line in shown.splitlines()]
-    table = next(i for i, line in enumerate(lines) if "queries" in line and "latency" in line)
+    table = next(i for i, line in enumerate(lines) if "queries  tokens" in line)
     rest = lines[table:]
     return rest[: next((i for i, line in enumerate(rest) if not line), len(rest))]
 
@@ -248,12 +253,13 @@ def write_page(directory: Path, path: Path) -> None:
     path.write_text(
         f"""# Real servers
 
-Two servers from PyPI, installed, started, measured and stopped by llmbench on one machine without a GPU: `make real`
-({machine["cores_usable"]} cores, {machine["cpu"]}, Linux {machine["kernel"].partition("-")[0]}, Python
-{machine["python"]}; {time.strftime("%Y-%m-%d")}). The servers and the client share those cores, and a server takes all
-that it gets: these figures say nothing about either server on hardware it is made for, and many verdicts say
-CLIENT-LIMITED, as they should. What they show is that the whole way works, and that every request and every token is
-counted.
+Two servers from PyPI, installed, started, measured and stopped by llmbench on one machine without a GPU, by
+`make real`: {machine["cores_usable"]} cores, {machine["cpu"]}, Linux {machine["kernel"].partition("-")[0]},
+Python {machine["python"]}; {time.strftime("%Y-%m-%d")}, load average {machine["load_average"]} when it began.
+
+Servers, client and whatever else runs there share those cores: the figures say nothing about either server on
+hardware it is made for, and many verdicts say CLIENT-LIMITED, as they should. What they show is that the whole way
+works, tensor parallelism included, and that every request and every token is counted.
 
 The last columns hold each result against the counters that the server itself has at `/metrics`, read before and after
 the point: requests / prompt tokens / output tokens, warm-up included. They are equal, or `make real` fails, and the
