@@ -69,6 +69,7 @@ def _ask(endpoint: Endpoint, timeout_s: float) -> ServerFacts:
     preset = endpoint.preset
     wanted = preset.models_path or preset.health_path
     if wanted is None:
+        _connect(endpoint, timeout_s)
         return ServerFacts(endpoint.model)
     path = endpoint.page_path(endpoint.named(wanted))
     url = endpoint.origin + path
@@ -296,6 +297,17 @@ def _get(endpoint: Endpoint, path: str, url: str, timeout_s: float) -> tuple[int
         return response.status, {name.lower(): value for name, value in response.getheaders()}, body
     except (OSError, http.client.HTTPException) as error:
         raise _explained(endpoint, url, error, timeout_s) from None
+    finally:
+        connection.close()
+
+
+def _connect(endpoint: Endpoint, timeout_s: float) -> None:
+    """Opens a connection and closes it, for servers that have no page to ask for."""
+    connection = open_connection(endpoint, timeout_s or None)
+    try:
+        connection.connect()
+    except (OSError, http.client.HTTPException) as error:
+        raise _explained(endpoint, endpoint.origin, error, timeout_s) from None
     finally:
         connection.close()
 

@@ -335,3 +335,12 @@ def test_triton_without_the_model() -> None:
     with ScriptedServer(lambda request: [], get=pages) as server:
         message = refused(server, ConfigError, backend="triton", model="m")
     assert "/v2/models/m/ready answered 400" in message
+
+
+@pytest.mark.parametrize("backend", ["aml", "fastgen", "naive_transformers"])
+def test_servers_without_a_page_are_connected_to(backend: str) -> None:
+    with ScriptedServer(lambda request: []) as server:
+        assert preflight.check(Endpoint(server.url, backend=backend)).model is None
+        assert server.requests == []
+    with pytest.raises(ServerUnreachableError, match="is the server up"):
+        preflight.check(Endpoint(server.url, backend=backend), wait_ready_s=0.1)
