@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -67,11 +67,10 @@ class Names:
     @classmethod
     def of(cls, names: Mapping[str, str]) -> Names:
         """Of a template: our word → the server's name."""
-        known = cls("")
-        for key, name in names.items():
-            if key in (*COUNTERS, *GAUGES):
-                known = replace(known, **{key: (str(name),)})
-        return known
+        known: dict[str, Any] = {
+            key: (str(name),) for key, name in names.items() if key in (*COUNTERS, *GAUGES)
+        }
+        return cls("", **known)
 
 
 KINDS: dict[str, Names] = {

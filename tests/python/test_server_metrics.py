@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from llmbench import verdict
 from llmbench.errors import ResultsError
 from llmbench.server_metrics import KINDS, Names, Reading, Sample, Watch, fetch, parse, store
 
@@ -235,3 +237,57 @@ def test_rows_are_added_to_a_result(tmp_path: Path) -> None:
         assert database.execute("SELECT * FROM sample").fetchall() == [(5, "server", "running", 2.0)]
     with pytest.raises(ResultsError, match="cannot write"):
         store(tmp_path / "absent" / "b.llmbench", [(5, "server", "running", 2.0)])
+
+
+def facts(counters: dict[str, object] | None, *, failed: int = 0, told: int = 1) -> verdict.Facts:
+    """Four requests of ten prompt tokens, two of them cached, and five output tokens; the first ones failed."""
+    fields = ("outcome", "token_source", "prompt_tokens", "cached_tokens", "output_tokens")
+    rows = np.zeros(4, dtype=[(name, "i8") for name in fields])
+    rows["outcome"][:failed] = 3
+    rows["token_source"], rows["prompt_tokens"], rows["cached_tokens"], rows["output_tokens"] = told, 10, 2, 5
+    return verdict.Facts(
+        requests=rows,
+        all_requests=rows,
+        summary={},
+        client={"server_counters": counters},
+        open_loop=False,
+        rate=None,
+        max_concurrency=1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("counters", "options", "status", "told"),
+    [
+        (None, {}, "VALID", "were not read"),
+        ({"absent": "answered 404"}, {}, "VALID", "answered 404"),
+        ({"kind": "vllm", "reset": True}, {}, "VALID", "count anew"),
+        ({"kind": "vllm", "requests": 4, "prompt_tokens": 40, "output_tokens": 20}, {}, "VALID", ""),
+        ({"kind": "vllm", "requests": 8, "prompt_tokens": 40, "output_tokens": 20}, {}, "VALID", ""),
+        (
+            {"kind": "vllm", "requests": 5},
+            {},
+            "INVALID",
+            "counted 5 requests and this client 4: others used it",
+        ),
+        ({"kind": "vllm", "output_tokens": 21}, {}, "INVALID", "counted 21 output tokens and this client 20"),
+        ({"kind": "vllm", "prompt_tokens": 32}, {}, "INVALID", "counted 32 prompt tokens and this client 40"),
+        ({"kind": "llamacpp", "prompt_tokens": 32, "output_tokens": 20}, {}, "VALID", ""),
+        ({"kind": "vllm", "output_tokens": 18}, {"failed": 1}, "VALID", ""),
+        ({"kind": "vllm", "output_tokens": 14}, {"failed": 1}, "INVALID", "counted 14 output tokens"),
+        (
+            {"kind": "vllm", "output_tokens": 99},
+            {"told": 3},
+            "VALID",
+            "counts nothing that this client counts",
+        ),
+        ({"kind": "sglang", "output_tokens": 21}, {}, "VALID", "counted 21 output tokens"),
+    ],
+)
+def test_the_servers_counters_against_the_rows(
+    counters: dict[str, object] | None, options: dict[str, int], status: str, told: str
+) -> None:
+    finding = verdict.server_counters(facts(counters, **options))
+    assert finding.status == status
+    assert told in finding.text
+    assert bool(finding.text) == bool(told)
