@@ -26,6 +26,17 @@ bool HasControl(std::string_view text) {
 
 absl::Status Bad(const std::string& what) { return absl::InvalidArgumentError(what); }
 
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
+// The headers we send by ourselves, and those of the endpoint in place of them or after them.
+Headers WithGiven(Headers own, const Endpoint& endpoint) {
+  for (const auto& given : endpoint.headers) {
+    std::erase_if(own, [&](const auto& one) { return SameName(one.first, given.first); });
+  }
+  own.insert(own.end(), endpoint.headers.begin(), endpoint.headers.end());
+  return own;
+}
+
 }  // namespace
 
 absl::Status Endpoint::Validate() const {
@@ -62,18 +73,39 @@ std::string Endpoint::Url() const {
 }
 
 std::string MakeRequestHead(const Endpoint& endpoint, bool streamed) {
-  std::vector<std::pair<std::string, std::string>> headers = {
+  std::string head = endpoint.method + " " + endpoint.path + " HTTP/1.1\r\n";
+  const Headers own = {
       {"Host", endpoint.HostHeader()},      {"User-Agent", "llmbench/" LLMBENCH_VERSION},
       {"Content-Type", "application/json"}, {"Accept", streamed ? "text/event-stream" : "application/json"},
       {"Accept-Encoding", "identity"},
   };
-  for (const auto& given : endpoint.headers) {
-    std::erase_if(headers, [&](const auto& own) { return SameName(own.first, given.first); });
-  }
-  headers.insert(headers.end(), endpoint.headers.begin(), endpoint.headers.end());
-  std::string head = endpoint.method + " " + endpoint.path + " HTTP/1.1\r\n";
-  for (const auto& [name, value] : headers) head += name + ": " + value + "\r\n";
+  for (const auto& [name, value] : WithGiven(own, endpoint)) head += name + ": " + value + "\r\n";
   return head + "Content-Length: ";
+}
+
+Headers MakeHttp2Fields(const Endpoint& endpoint, bool streamed, bool grpc) {
+  Headers own = {{"host", endpoint.HostHeader()}, {"user-agent", "llmbench/" LLMBENCH_VERSION}};
+  if (grpc) {
+    own.insert(own.end(), {{"content-type", "application/grpc"}, {"te", "trailers"}});
+  } else {
+    own.insert(own.end(), {{"content-type", "application/json"},
+                           {"accept", streamed ? "text/event-stream" : "application/json"},
+                           {"accept-encoding", "identity"}});
+  }
+  Headers fields = {{":method", endpoint.method},
+                    {":scheme", endpoint.tls ? "https" : "http"},
+                    {":authority", ""},
+                    {":path", endpoint.path}};
+  for (auto& [name, value] : WithGiven(own, endpoint)) {
+    for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    // Fields of a connection have no place in HTTP/2, and the host has another one.
+    if (name == "host") {
+      fields[2].second = value;
+    } else if (name != "keep-alive" && name != "upgrade" && name != "proxy-connection") {
+      fields.emplace_back(name, value);
+    }
+  }
+  return fields;
 }
 
 }  // namespace llmbench

@@ -32,4 +32,9 @@ struct Endpoint {
 // The request's head up to and including "Content-Length: "; what follows differs from request to request.
 std::string MakeRequestHead(const Endpoint& endpoint, bool streamed);
 
+// The same for HTTP/2: pseudo-header fields first, names in lower case. `grpc`: what a call of gRPC needs,
+// unless the endpoint's headers say otherwise.
+std::vector<std::pair<std::string, std::string>> MakeHttp2Fields(const Endpoint& endpoint, bool streamed,
+                                                                 bool grpc);
+
 }  // namespace llmbench

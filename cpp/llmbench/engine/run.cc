@@ -38,6 +38,16 @@ absl::Status Validate(const RunConfig& config) {
   if (config.arrivals.kind == Arrival::kClosed && config.max_concurrency == 0) {
     return Bad("a closed loop needs a concurrency of at least 1");
   }
+  if (config.streams_per_connection < 1) {
+    return Bad("streams per connection is " + std::to_string(config.streams_per_connection) +
+               "; it must be at least 1");
+  }
+  for (const Endpoint& endpoint : config.endpoints) {
+    if (config.http2 && endpoint.proxy.rfind("https://", 0) == 0) {
+      return Bad("HTTP/2 cannot go through the proxy " + endpoint.proxy +
+                 ", which speaks TLS itself; use another");
+    }
+  }
   if (config.num_requests < 0) return Bad("the number of requests is negative");
   if (config.num_requests == 0 && config.duration_ns <= 0 && config.arrivals.kind != Arrival::kTrace) {
     return Bad("nothing ends this run: give a number of requests or a duration");

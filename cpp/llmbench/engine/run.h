@@ -53,7 +53,9 @@ struct RunConfig {
   int64_t warmup_duration_ns = 0;
 
   ConnectMode connect = ConnectMode::kPooled;
-  int64_t warm_connections = 0;  // opened before the clock starts
+  int64_t warm_connections = 0;          // opened before the clock starts
+  bool http2 = false;                    // by prior knowledge, over TLS by agreement
+  int64_t streams_per_connection = 100;  // HTTP/2: at most, if the server allows as many
   int workers = 1;
   Timeouts timeouts;
   int64_t drain_ns = 5 * kNsPerSecond;

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "llmbench/engine/http1_transport.h"
+#include "llmbench/engine/http2_transport.h"
 
 namespace llmbench {
 namespace {
@@ -81,7 +82,11 @@ Worker::~Worker() = default;
 absl::Status Worker::Open() {
   if (absl::Status status = context_.loop.Open(); !status.ok()) return status;
   TransportClient* const client = this;
-  transport_ = std::make_unique<Http1Transport>(&context_, client);
+  if (plan_->config.http2) {
+    transport_ = std::make_unique<Http2Transport>(&context_, client);
+  } else {
+    transport_ = std::make_unique<Http1Transport>(&context_, client);
+  }
   return absl::OkStatus();
 }
 

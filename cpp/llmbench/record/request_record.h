@@ -37,6 +37,7 @@ enum RecordFlag : uint32_t {
   kServerClosed = 1u << 7,       // the server closed the connection after the answer
   kHttp10 = 1u << 8,
   kSlotWaited = 1u << 9,  // the concurrency limit held it back
+  kHttp2 = 1u << 10,
 };
 
 // Times are nanoseconds since the run's start (its t0 on CLOCK_MONOTONIC), kNoTime when absent; warm-up

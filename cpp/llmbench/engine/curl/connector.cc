@@ -1,5 +1,6 @@
 #include "llmbench/engine/curl/connector.h"
 
+#include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -45,6 +46,26 @@ Outcome OutcomeOf(CURLcode code, CURL* easy, long socket_errno) {
   }
 }
 
+constexpr unsigned char kHttp2Offer[] = {2, 'h', '2'};
+
+CURLcode OfferHttp2(CURL*, void* context, void*) {
+  const int failed = SSL_CTX_set_alpn_protos(static_cast<SSL_CTX*>(context), kHttp2Offer, sizeof kHttp2Offer);
+  return failed == 0 ? CURLE_OK : CURLE_SSL_CONNECT_ERROR;
+}
+
+// What server and client agreed to speak over TLS; "" when the server did not say.
+std::string AgreedProtocol(CURL* easy) {
+  curl_tlssessioninfo* session = nullptr;
+  if (curl_easy_getinfo(easy, CURLINFO_TLS_SSL_PTR, &session) != CURLE_OK || session == nullptr ||
+      session->backend != CURLSSLBACKEND_OPENSSL || session->internals == nullptr) {
+    return {};
+  }
+  const unsigned char* name = nullptr;
+  unsigned int size = 0;
+  SSL_get0_alpn_selected(static_cast<const SSL*>(session->internals), &name, &size);
+  return {reinterpret_cast<const char*>(name), size};
+}
+
 }  // namespace
 
 struct Connector::Attempt {
@@ -55,12 +76,13 @@ struct Connector::Attempt {
 };
 
 Connector::Connector(const Endpoint& endpoint, const std::vector<std::string>& addresses, int64_t timeout_ns,
-                     EventLoop* loop, EventLoop::Tag tag_bits)
+                     EventLoop* loop, EventLoop::Tag tag_bits, bool http2)
     : endpoint_(endpoint),
       timeout_ns_(timeout_ns),
       loop_(loop),
       tag_bits_(tag_bits),
       ca_file_(endpoint.ca_file.empty() ? FindCaFile() : endpoint.ca_file),
+      http2_(http2),
       deadline_ns_(kNever) {
   EnsureGlobalInit();
   multi_.reset(curl_multi_init());
@@ -109,6 +131,11 @@ std::unique_ptr<Connector::Attempt> Connector::MakeAttempt() {
   if (!ca_file_.empty()) {
     curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file_.c_str());
     curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, ca_file_.c_str());
+  }
+  if (http2_ && endpoint_.tls) {
+    // Not by libcurl's own ALPN: it would then expect to speak HTTP/2 itself.
+    curl_easy_setopt(easy, CURLOPT_SSL_ENABLE_ALPN, 0L);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, &OfferHttp2);
   }
   if (endpoint_.insecure) {
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
@@ -244,6 +271,16 @@ void Connector::Finish(Attempt* attempt, CURLcode code) {
   curl_socket_t fd = CURL_SOCKET_BAD;
   curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd);
   const bool tls = endpoint_.tls || endpoint_.proxy.rfind("https://", 0) == 0;
+  if (http2_ && endpoint_.tls) {
+    if (const std::string agreed = AgreedProtocol(easy); agreed != "h2") {
+      opened.outcome = Outcome::kProtocol;
+      opened.error =
+          "the server does not agree to HTTP/2 (ALPN: " + (agreed.empty() ? "nothing" : agreed) + ")";
+      curl_multi_remove_handle(multi_.get(), easy);
+      opened_.push_back(std::move(opened));
+      return;
+    }
+  }
   if (tls) {
     // Both lived in the attempt.
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, nullptr);

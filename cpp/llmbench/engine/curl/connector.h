@@ -35,9 +35,10 @@ struct Opened {
 class Connector {
  public:
   // `addresses` are the endpoint's, resolved beforehand; empty with a proxy or a Unix socket. `tag_of(fd)`
-  // must give tags the worker recognises as belonging to this connector.
+  // must give tags the worker recognises as belonging to this connector. `http2`: over TLS the server must
+  // agree to speak HTTP/2, or the connection fails.
   Connector(const Endpoint& endpoint, const std::vector<std::string>& addresses, int64_t timeout_ns,
-            EventLoop* loop, EventLoop::Tag tag_bits);
+            EventLoop* loop, EventLoop::Tag tag_bits, bool http2 = false);
   ~Connector();
   Connector(const Connector&) = delete;
   Connector& operator=(const Connector&) = delete;
@@ -79,6 +80,7 @@ class Connector {
   EventLoop* const loop_;
   const EventLoop::Tag tag_bits_;
   const std::string ca_file_;
+  const bool http2_;
   List resolve_;
   Multi multi_;
   std::vector<std::unique_ptr<Attempt>> idle_;  // plain handles are used again
