@@ -633,6 +633,10 @@ class _Measurement:
                 f"the backend {self.endpoint.preset.name} answers in one piece: latencies are of whole answers, "
                 "without a TTFT"
             )
+        if not self.streamed and self.tokenizer is None and self.endpoint.preset.reports == "tokenizer":
+            notes.append(
+                f"the backend {self.endpoint.preset.name} does not count tokens: --tokenizer counts the answers"
+            )
         if client.get("stopped_because") == "all-failed":
             notes.append("the run was ended early: its first requests all failed")
         else:

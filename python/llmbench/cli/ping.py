@@ -125,7 +125,8 @@ def _count(value: Any) -> int | None:
 
 
 def _show(answer: dict[str, Any], preset: Backend) -> None:
-    print(f"{answer['url']} ({preset.name}), model {answer['model']}, at {answer['address']}")
+    model = f", model {answer['model']}" if answer["model"] else ""
+    print(f"{answer['url']} ({preset.name}){model}, at {answer['address']}")
     opened = [
         f"{name} {answer[f'{name}_ms']:.2f} ms" for name in ("dns", "connect", "tls") if answer[f"{name}_ms"]
     ]
@@ -139,7 +140,7 @@ def _show(answer: dict[str, Any], preset: Backend) -> None:
         gap = f"+{event['at_ms'] - before:.3f}" if before is not None else ""
         marks = [name for name in ("merged", "reasoning") if event[name]]
         marks += [] if event["kernel_stamp"] else ["no kernel time"]
-        tokens = f"{event['tokens']} tokens" if event["tokens"] else ""
+        tokens = f"{event['tokens']} token{'s' if event['tokens'] != 1 else ''}" if event["tokens"] else ""
         print(
             f"{event['at_ms']:12.3f} ms  event {number:<4} {gap:>10}  {' '.join([tokens, *marks]).strip()}".rstrip()
         )
@@ -147,7 +148,8 @@ def _show(answer: dict[str, Any], preset: Backend) -> None:
     print(f"{preset.name} {can_report(preset)}")
     counts = [f"{answer[name]} {name.replace('_', ' ')}" for name in _COUNTS if answer[name] is not None]
     source = f" (counted by {answer['token_source']})" if answer["token_source"] else ""
-    print(f"usage: {', '.join(counts) or 'none reported'}{source}; finished by {answer['finish_reason']}")
+    ended = f"; finished by {answer['finish_reason']}" if answer["finish_reason"] else ""
+    print(f"usage: {', '.join(counts) or 'none reported'}{source}{ended}")
     if answer["text"]:
         print(f"text: {answer['text']!r}")
 

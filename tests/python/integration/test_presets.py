@@ -172,7 +172,9 @@ def test_a_backend_that_cannot_stream_says_so() -> None:
     with simulated("aml", ttft_ms=2, itl_ms=1) as url:
         result = measured(url, "aml")
     assert result.summary.latencies["ttft"].n == 0
-    assert any("answers in one piece" in note for note in result.verdict.warnings)
+    warnings = " ".join(result.verdict.warnings)
+    assert "answers in one piece" in warnings
+    assert "--tokenizer counts the answers" in warnings
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if BACKENDS[name].forces_length])
