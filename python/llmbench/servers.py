@@ -12,6 +12,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -35,6 +36,7 @@ from llmbench.errors import ResultsError, ServerStartError
 TOKEN_VARIABLE = "LLMBENCH_SERVER_TOKEN"
 STATE_VARIABLE = "LLMBENCH_STATE_DIR"
 _POLL_S = 0.05
+_LOWEST_PORT = 10_000
 
 
 @dataclass(frozen=True)
@@ -503,14 +505,27 @@ def free_ports(n: int, host: str = "127.0.0.1") -> list[int]:
 
 
 def free_port_block(n: int, host: str = "127.0.0.1") -> int:
-    """The first of `n` consecutive ports that nothing listens on at the moment."""
-    for _ in range(64):
-        first = free_ports(1, host)[0]
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, OverflowError):
+    """The first of `n` consecutive ports that nothing listens on at the moment, below those that connections get."""
+    chance = random.SystemRandom()
+    for _ in range(256):
+        first = chance.randrange(_LOWEST_PORT, _first_ephemeral_port() - n)
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
             for port in range(first, first + n):
-                stack.enter_context(socket.socket()).bind((host, port))
+                taken = stack.enter_context(socket.socket())
+                # As servers do it: connections of the past that still linger there are no hindrance.
+                taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                taken.bind((host, port))
             return first
-    raise ServerStartError(f"found no {n} free ports in a row on {host}")
+    raise ServerStartError(f"found no {n} free ports in a row on {host}: name the first in --server_port")
+
+
+def _first_ephemeral_port() -> int:
+    try:
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        first = 0
+    # A machine may give out nearly all: then there is no better place than any.
+    return first if first > 2 * _LOWEST_PORT else 65536
 
 
 def process_start(pid: int) -> int:
