@@ -119,7 +119,9 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--duration", type=positive, metavar="S", help="send for this many seconds")
     group.add_argument("--seed", type=whole, default=0, help="of prompts, lengths and arrival times")
     group.add_argument(
-        "--tokenizer", metavar="PATH", help="tokenizer.json or its directory, for exact prompt lengths"
+        "--tokenizer",
+        metavar="PATH",
+        help="tokenizer.json or its directory: makes prompt lengths exact, counts answers that the server does not",
     )
     group.add_argument(
         "--ignore-eos", action="store_true", help="ask the server not to stop before the asked length"
