@@ -195,7 +195,7 @@ def test_json_keys(result: lb.Result, page: str) -> None:
         keys = re.search(pattern, part)
         assert keys
         assert set(keys[1].split()) <= set(saved)
-    rows = re.findall(r"^\| (`.+?`) \|", page.split("## `NAME.json`")[1].split("\n## ")[0], re.M)
+    rows = re.findall(r"^\| (`.+?`) \|", page.split("## `NAME.json`")[1].split("\n##")[0], re.M)
     assert {key for row in rows for key in re.findall(r"`(\w+)`", row)} == set(saved["llmbench"])
     for metric in ("ttft_ms", "tpot_ms", "itl_ms", "e2el_ms"):
         for kind in ("mean", "median", "std", "p99"):
