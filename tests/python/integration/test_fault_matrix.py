@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from support.tls import server_context
 
 import llmbench as lb
 from llmbench.backends import BACKENDS
+from llmbench.preflight import ServerFacts
 
 TEXTS = [" t0", " t1", " t2", " t3"]
 GRPC = "fastgen-grpc"
@@ -421,6 +422,8 @@ class Address:
     row: int
     url: str
     outcome: str
+    told: str
+    """Before a run; nothing where that takes as long as the time-out of the question that is asked then."""
     ca_file: Path | None = None
 
 
@@ -443,30 +446,39 @@ def addresses(full_backlog: str, tmp_path_factory: pytest.TempPathFactory) -> It
         refusal = [b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", CLOSE]
         plain = stack.enter_context(ScriptedServer(never, on_connect=lambda number: refusal)).url
         yield [
-            Address(1, nobody, "connect_refused"),
-            Address(3, full_backlog, "timeout_connect"),
-            Address(56, expired, "tls_expired", expired_ca),
-            Address(57, elsewhere, "tls_verify", elsewhere_ca),
-            Address(57, trusted, "tls_verify"),
-            Address(58, plain.replace("http:", "https:"), "tls_handshake"),
-            Address(60, trusted.replace("https:", "http:"), "reset_before_headers", ca_file),
+            Address(1, nobody, "connect_refused", "is the server up"),
+            Address(3, full_backlog, "timeout_connect", ""),
+            Address(56, expired, "tls_expired", "expired", expired_ca),
+            Address(57, elsewhere, "tls_verify", "localhost", elsewhere_ca),
+            Address(57, trusted, "tls_verify", "--ca-file"),
+            Address(58, plain.replace("http:", "https:"), "tls_handshake", "speak http[?]"),
+            Address(60, trusted.replace("https:", "http:"), "reset_before_headers", "https", ca_file),
         ]
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_connection_that_comes_to_nothing(name: str, addresses: list[Address]) -> None:
-    # Before a run most of these end it, where the preset has something to ask for: test_preflight.py. A server that
-    # turns so during one is met by the engine.
-    backend = replace(BACKENDS[name], models_path=None, health_path=None)
-    seen = {}
-    for address in addresses:
+def test_a_connection_that_comes_to_nothing(
+    name: str, addresses: list[Address], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a run it is one error that says what to do; in a run, when the server only then turned so, a class."""
+
+    def attempt(address: Address) -> lb.Result:
         ca_file = str(address.ca_file) if address.ca_file else None
-        result = lb.run(
-            lb.Endpoint(address.url, backend=backend, model="m", ca_file=ca_file),
+        return lb.run(
+            lb.Endpoint(address.url, backend=name, model="m", ca_file=ca_file),
             lb.workloads.random(input_tokens=4, output_tokens=4, n=1),
             lb.load.closed(concurrency=1),
             connect_timeout=0.3 if address.outcome == "timeout_connect" else 10,
             save=False,
         )
-        [seen[address]] = outcomes(result)
-    assert seen == {address: address.outcome for address in addresses}
+
+    asks = bool(BACKENDS[name].models_path or BACKENDS[name].health_path)
+    for address in addresses:
+        # Whoever asks nothing connects to a TLS server like to any other.
+        if address.told and (asks or address.row != 60):
+            with pytest.raises(lb.errors.LlmbenchError, match=address.told):
+                attempt(address)
+
+    monkeypatch.setattr("llmbench.preflight.check", lambda *args, **options: ServerFacts("m"))
+    seen = {address: outcomes(attempt(address)) for address in addresses}
+    assert seen == {address: [address.outcome] for address in addresses}
