@@ -27,6 +27,20 @@ TEST(AutocorrelationTime, OfAFirstOrderProcess) {
   }
 }
 
+// From 16384 values on, sums of neighbours stand for what hangs together for long: both ways say the same.
+TEST(AutocorrelationTime, OfALongSeriesIsThatOfAShorterOne) {
+  std::mt19937_64 random(4);
+  double of_short = 0, of_long = 0;
+  constexpr int kRuns = 20;
+  for (int run = 0; run < kRuns; ++run) {
+    const std::vector<double> values = Lognormal(16384, 0.97, 0.5, random);
+    of_long += AutocorrelationTime(values) / kRuns;
+    of_short += AutocorrelationTime(std::span(values).first(16383)) / kRuns;
+  }
+  EXPECT_GT(of_short, 32);
+  EXPECT_NEAR(of_long, of_short, 0.1 * of_short);
+}
+
 TEST(AutocorrelationTime, IsNeverMoreThanTheSeriesHasValues) {
   std::vector<double> rising;
   for (int i = 0; i < 3000; ++i) rising.push_back(i);
