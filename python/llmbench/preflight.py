@@ -122,7 +122,7 @@ def explain_answers(endpoint: Endpoint, path: str, body: bytes, timeout_s: float
     """One line about what answers there, for a run whose every answer was unreadable: by one more answer,
     else by what the server tells about itself. None where nothing tells that it is another kind of server."""
     preset = endpoint.preset
-    answer = b"" if preset.encode is not None else _beginning(endpoint, path, body, timeout_s)
+    status, answer = (0, b"") if preset.encode is not None else _beginning(endpoint, path, body, timeout_s)
     formats = _core.guess_wire_format(answer)
     if preset.wire_format in formats:
         return None  # it is the right one, and something else is wrong
@@ -130,26 +130,29 @@ def explain_answers(endpoint: Endpoint, path: str, body: bytes, timeout_s: float
     if name is not None:
         return f"the answers look like those of {get(name).description}: did you mean --backend {name}?"
     seen = recognize(endpoint, timeout_s)
-    if seen is None or seen.software.speaks(preset) or seen.software.preset == "openai":
+    if seen is None or seen.software.speaks(preset):
+        return None
+    if seen.software.preset == "openai" and status not in (404, 405):
         return None  # many servers have OpenAI's model list beside paths of their own
     return seen.explain(preset)
 
 
-def _beginning(endpoint: Endpoint, path: str, body: bytes, timeout_s: float) -> bytes:
-    """The first bytes of the answer to one request, or none."""
+def _beginning(endpoint: Endpoint, path: str, body: bytes, timeout_s: float) -> tuple[int, bytes]:
+    """The status and the first bytes of the answer to one request, or 0 and none."""
     headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
     connection = open_connection(endpoint, timeout_s)
-    found = b""
+    status, found = 0, b""
     try:
         connection.request(endpoint.preset.method, path, body, headers | dict(endpoint.wire_headers()))
         response = connection.getresponse()
+        status = response.status
         while len(found) < _EXCERPT and (part := response.read1(_EXCERPT - len(found))):
             found += part
     except (OSError, http.client.HTTPException):
         pass  # what came so far may tell
     finally:
         connection.close()
-    return found
+    return status, found
 
 
 def _check_not_another(endpoint: Endpoint, timeout_s: float) -> None:

@@ -6,7 +6,7 @@ Asked only when the server did not answer as its preset's would, to say what it 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,15 +102,9 @@ _MARKS: tuple[tuple[str, Callable[[bytes], Software | None]], ...] = (
     ("/api/tags", _has(_OLLAMA, "models")),
     ("/v1/health", _has(_JETSTREAM, "is_live")),
     ("/health", _has(_SAX, "model_status")),
-    ("/v1/models", _owner),
     ("/v2/health/ready", _nothing),
+    ("/v1/models", _owner),
 )
-
-
-def marks() -> Iterator[str]:
-    """The paths that are asked."""
-    for path, _ in _MARKS:
-        yield path
 
 
 def preset_of_format(wire_format: str) -> str | None:

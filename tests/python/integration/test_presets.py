@@ -262,6 +262,31 @@ def test_the_wrong_server_says_what_it_is(dialect: str, name: str, told: str) ->
     assert told in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("dialect", "name", "told"),
+    [
+        ("sglang", "vllm-generate", "did you mean --backend sglang?"),
+        ("tgi", "mii-generate", "did you mean --backend tgi?"),
+        ("triton", "naive_transformers", "did you mean --backend tensorrt_llm_triton?"),
+        ("openai", "jetstream", "did you mean --backend openai?"),
+    ],
+)
+def test_the_wrong_server_is_told_after_the_run_where_nothing_was_asked_before(
+    dialect: str, name: str, told: str
+) -> None:
+    with simulated(dialect) as url:
+        result = measured(url, name)
+    assert result.summary.completed == 0
+    (message,) = result.error_messages.values()
+    assert told in message
+
+
+def test_a_right_server_that_fails_is_not_called_another() -> None:
+    with simulated("vllm-generate", faults="400=1") as url:
+        result = measured(url, "vllm-generate")
+    assert "did you mean" not in str(result.error_messages)
+
+
 def test_a_template_reads_what_a_preset_reads(tmp_path: Path) -> None:
     log = tmp_path / "truth.jsonl"
     described = lb.backends.Backend.from_template(
