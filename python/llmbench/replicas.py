@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llmbench.verdict import ABSENT_NS
+from llmbench.request_times import ABSENT_NS, streamed_ns
 
 Rows = npt.NDArray[np.void]
 Floats = npt.NDArray[np.float64]
@@ -48,8 +48,8 @@ def compare(
 def _replica(rows: Rows, url: str, all_requests: int, duration_s: float | None) -> dict[str, Any]:
     ok = rows[rows["outcome"] == _OK]
     ok = ok[np.argsort(ok["sent_ns"], kind="stable")]
-    output_tokens = int(np.maximum(rows["output_tokens"], 0).sum())
-    sent = rows[rows["sent_ns"] != ABSENT_NS]
+    output_tokens = int(np.maximum(rows["output_tokens"][rows["outcome"] <= _CUT], 0).sum())
+    sent = rows[(rows["sent_ns"] != ABSENT_NS) & (rows["end_ns"] != ABSENT_NS)]
     in_flight_s = float((sent["end_ns"] - sent["sent_ns"]).sum()) / 1e9
     latencies = {"ttft": _milliseconds(ok, "first_token_ns"), "e2el": _milliseconds(ok, "end_ns")}
     intervals: dict[str, Any] = {}
@@ -73,8 +73,9 @@ def _replica(rows: Rows, url: str, all_requests: int, duration_s: float | None) 
 
 def _milliseconds(ok: Rows, until: str) -> Floats:
     """From the sending on, of the requests that have it, in the order they were sent."""
-    reached = ok[ok[until] != ABSENT_NS]
-    return np.asarray((reached[until] - reached["sent_ns"]) / 1e6, dtype=np.float64)
+    end = streamed_ns(ok, until) if until == "first_token_ns" else ok[until]
+    reached = (end != ABSENT_NS) & (ok["sent_ns"] != ABSENT_NS)
+    return np.asarray((end[reached] - ok["sent_ns"][reached]) / 1e6, dtype=np.float64)
 
 
 def _distribution(values: Floats) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -97,11 +98,19 @@ def flat(result: Result, *, detailed: bool = False, texts: bool = False) -> dict
 def load(path: Path) -> Result:
     """A result from NAME.json (ours, or vLLM's); rows come from NAME.llmbench where it lies beside it."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        # Other tools write NaN and Infinity, which JSON does not have.
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda name: None)
+    except (OSError, ValueError, RecursionError) as error:
         raise ResultsError(f"cannot read {path}: {error}") from None
     if not isinstance(content, dict) or "completed" not in content:
         raise ResultsError(f'{path} is not a result: it has no key "completed"')
+    try:
+        return _loaded(path, content)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ResultsError(f"{path} is a damaged result: {error}") from None
+
+
+def _loaded(path: Path, content: Mapping[str, Any]) -> Result:
     ours = content.get("llmbench")
     beside = path.with_name(path.name.removesuffix(".json") + ".llmbench")
     if isinstance(ours, dict) and isinstance(ours.get("summary"), dict):
@@ -160,16 +169,26 @@ def _from_foreign(content: Mapping[str, Any]) -> Result:
         if _is_percentile(key, name)
     }
     percents = sorted(named | {50.0})  # the median's other name
+    completed = _count(content, "completed")
+    if completed is None:
+        raise ValueError("it does not say how many requests were completed")
+    planned = _count(content, "num_prompts")
+
+    def latency(key: str) -> float | None:
+        # Of no request there is no latency, although such files say 0.
+        return _number(content, key) if completed else None
+
     latencies = {
         name: {
-            "n": content["completed"],
-            "mean": content.get(f"mean_{name}_ms"),
-            "median": content.get(f"median_{name}_ms"),
-            "std": content.get(f"std_{name}_ms"),
+            "n": completed,
+            "mean": latency(f"mean_{name}_ms"),
+            "median": latency(f"median_{name}_ms"),
+            "std": latency(f"std_{name}_ms"),
             "percentiles": [
-                content.get(
-                    f"{percent_name(each)}_{name}_ms",
-                    content.get(f"median_{name}_ms") if each == 50 else None,
+                latency(
+                    f"{percent_name(each)}_{name}_ms"
+                    if each != 50 or f"p50_{name}_ms" in content
+                    else f"median_{name}_ms"
                 )
                 for each in percents
             ],
@@ -180,18 +199,18 @@ def _from_foreign(content: Mapping[str, Any]) -> Result:
     summary = {
         "percents": percents,
         "latency_ms": latencies,
-        "requests": content.get("num_prompts"),
-        "completed": content["completed"],
-        "failed": content.get(
-            "failed", (content.get("num_prompts") or content["completed"]) - content["completed"]
-        ),
-        "duration_s": content.get("duration"),
-        "input_tokens": content.get("total_input_tokens"),
-        "output_tokens": content.get("total_output_tokens"),
-        "request_throughput": content.get("request_throughput"),
-        "output_throughput": content.get("output_throughput"),
-        "total_throughput": content.get("total_token_throughput"),
-        "goodput": content.get("request_goodput"),
+        "requests": planned,
+        "completed": completed,
+        "failed": _count(content, "failed")
+        if content.get("failed") is not None
+        else max(0, (planned or 0) - completed),
+        "duration_s": _number(content, "duration"),
+        "input_tokens": _count(content, "total_input_tokens"),
+        "output_tokens": _count(content, "total_output_tokens"),
+        "request_throughput": _number(content, "request_throughput"),
+        "output_throughput": _number(content, "output_throughput"),
+        "total_throughput": _number(content, "total_token_throughput"),
+        "goodput": _number(content, "request_goodput"),
     }
     return Result(
         path=None,
@@ -199,18 +218,35 @@ def _from_foreign(content: Mapping[str, Any]) -> Result:
             "model": content.get("model_id"),
             "endpoint": {"backend": content.get("backend") or content.get("endpoint_type")},
             "load": {
-                "request_rate": None if rate in (None, "inf") else float(rate),
-                "burstiness": content.get("burstiness"),
-                "max_concurrency": content.get("max_concurrency"),
+                "request_rate": None if rate == "inf" else _number(content, "request_rate"),
+                "burstiness": _number(content, "burstiness"),
+                "max_concurrency": _count(content, "max_concurrency"),
             },
             "workload": {"tokenizer": content.get("tokenizer_id")},
-            "num_requests": content.get("num_prompts"),
+            "num_requests": planned,
         },
         summary=summary,
         verdict=Verdict("not judged"),
         client={},
         environment={},
     )
+
+
+def _number(content: Mapping[str, Any], key: str) -> float | None:
+    """None where there is none, or one that is not finite. Raises ValueError for what is no number."""
+    value = content.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{key} is {str(value)[:40]!r} and no number")
+    return value if math.isfinite(value) else None
+
+
+def _count(content: Mapping[str, Any], key: str) -> int | None:
+    value = _number(content, key)
+    if value is not None and (value < 0 or value != int(value)):
+        raise ValueError(f"{key} is {value:g} and no count")
+    return None if value is None else int(value)
 
 
 def _is_percentile(key: str, metric: str) -> bool:

@@ -438,8 +438,8 @@ def read_run(path: Path) -> dict[str, Any]:
     except sqlite3.Error as error:
         raise ResultsError(f"{path} is not a result file: {error}") from None
     try:
-        stored = json.loads(row[0]) if row else {}
-    except ValueError as error:
+        stored = json.loads(row[0], parse_constant=lambda name: None) if row else {}
+    except (ValueError, RecursionError) as error:
         raise ResultsError(f"{path}: its run row is damaged: {error}") from None
     return stored if isinstance(stored, dict) else {}
 
@@ -547,6 +547,13 @@ def _from_database(path: Path) -> Result:
     stored = read_run(path)
     if not stored:
         raise ResultsError(f"{path} is not a result file: its run row is empty")
+    try:
+        return _of_run_row(path, stored)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ResultsError(f"{path}: its run row is damaged: {error}") from None
+
+
+def _of_run_row(path: Path, stored: Mapping[str, Any]) -> Result:
     if int(stored.get("schema_version", 0)) > SCHEMA_VERSION:
         raise ResultsError(
             f"{path} was written by a newer llmbench ({stored.get('version')}): update this one"

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from llmbench.request_times import streamed_ns
+
 if TYPE_CHECKING:
     from llmbench.results import Events
 
@@ -28,6 +30,8 @@ LEAST_BINS = 20
 """Of one second each: with fewer, nothing is said about steadiness."""
 SIGNIFICANCE = 4.0
 """Standard deviations by which two parts of an interval must differ for it to be cut between them."""
+NO_BINS = "no request was sent and came to an end within 48 days"
+"""Why a run has no bins."""
 TOLERANCE = 0.05
 """A difference of less than this share of the interval's mean is no change, however certain it is."""
 
@@ -36,6 +40,8 @@ _WARMUP = 0
 _OK, _CUT = 0, 1
 _CHUNK = 1 << 22
 """Events looked at in one go."""
+_MOST_BINS = 1 << 22
+"""48 days, the core's own limit: what claims to have lasted longer is a damaged file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +93,7 @@ class SteadyState:
 
 
 def bins(rows: Rows, events: Events | None = None, *, tokens: Sequence[float] | None = None) -> Bins | None:
-    """The bins of a run from all of its rows, or None when nothing was sent.
+    """The bins of a run from all of its rows, or None when nothing was sent and ended, or when its times are absurd.
 
     When tokens came is told by `tokens`, the core's `output_tokens_by_second`, or by `events`. Without either, they
     are spread evenly between a request's first token and its last.
@@ -99,12 +105,14 @@ def bins(rows: Rows, events: Events | None = None, *, tokens: Sequence[float] | 
         return None
     origin = int(sent[0])  # the core's own
     count = max(1, -(-(int(ended["end_ns"].max()) - origin) // BIN_NS))
+    if count > _MOST_BINS:
+        return None
     due = measured["scheduled_ns"][measured["scheduled_ns"] != _ABSENT_NS]
     last = max([int(sent.max()), *due[-1:].tolist()])
     outcome = ended["outcome"] if _has(rows, "outcome") else np.zeros(len(ended), np.int64)
     flown = _where(rows, (rows["sent_ns"] != _ABSENT_NS) & (rows["end_ns"] != _ABSENT_NS))
     owed = _where(rows, (rows["scheduled_ns"] != _ABSENT_NS) & (rows["end_ns"] != _ABSENT_NS))
-    first = flown["first_token_ns"] if _has(rows, "first_token_ns") else flown["end_ns"]
+    first = streamed_ns(flown, "first_token_ns") if _has(rows, "first_token_ns") else flown["end_ns"]
     first = np.where(first == _ABSENT_NS, flown["end_ns"], first)
     arrived = None
     if tokens is not None:
@@ -140,7 +148,7 @@ def steady_state(found: Bins | None, *, open_loop: bool) -> SteadyState:
     which the first requests run is no part of it: their number grows in any case.
     """
     if found is None:
-        return SteadyState(absent_because="nothing was sent")
+        return SteadyState(absent_because=NO_BINS)
     # A closed loop is full at once, unless it ramps up, which shows.
     begin, end = found.filling if open_loop else 0, found.sending
     if end - begin < LEAST_BINS:
@@ -426,7 +434,7 @@ def _ttft(rows: Rows, origin: int, count: int) -> Series:
     ttft = np.full(count, np.nan)
     if not _has(rows, "first_token_ns"):
         return ttft
-    known = rows[(rows["first_token_ns"] != _ABSENT_NS) & (rows["scheduled_ns"] >= origin)]
+    known = rows[(streamed_ns(rows, "first_token_ns") != _ABSENT_NS) & (rows["scheduled_ns"] >= origin)]
     index = (known["scheduled_ns"] - origin) // BIN_NS
     order = np.argsort(index, kind="stable")
     starts = np.flatnonzero(np.diff(index[order], prepend=-1))

@@ -27,7 +27,6 @@ Times = npt.NDArray[np.float64]
 ABSENT_NS = -(2**63)
 TURN_STAMPED = 1 << 1
 HTTP10 = 1 << 8
-NOT_STREAMED = 1 << 2
 USAGE = 1
 """The value of `token_source` for the server's own count."""
 
@@ -423,7 +422,7 @@ def stationarity(facts: Facts) -> Finding:
         return _absent(name, None, "a closed loop holds it constant")
     bins = facts.bins or steadiness.bins(facts.all_requests)
     if bins is None:
-        return _absent(name, None, "nothing was sent")
+        return _absent(name, None, steadiness.NO_BINS)
     growth = steadiness.growth(bins)
     if growth is None:
         return _absent(name, None, _too_short(bins))
@@ -443,7 +442,7 @@ def ttft_stationarity(facts: Facts) -> Finding:
         return _absent(name, None, "a closed loop slows down with the server")
     bins = facts.bins or steadiness.bins(facts.all_requests)
     if bins is None:
-        return _absent(name, None, "nothing was sent")
+        return _absent(name, None, steadiness.NO_BINS)
     growth = steadiness.ttft_growth(bins)
     if growth is None:
         return _absent(name, None, _too_short(bins))

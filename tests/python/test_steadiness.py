@@ -126,7 +126,7 @@ def test_noise_alone_is_seldom_cut(count: int) -> None:
 
 
 def test_too_short() -> None:
-    assert "nothing was sent" in steady_state(None, open_loop=True).absent_because
+    assert "no request was sent" in steady_state(None, open_loop=True).absent_because
     found = steady_state(series(np.full(19, 30.0)), open_loop=True)
     assert found.absent_because == "stationarity not judged: requests were sent for 19 seconds; it takes 20"
 

@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from llmbench.errors import ConfigError, ResultsError
+from llmbench.request_times import ABSENT_NS, streamed_ns
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.void]
-
-ABSENT_NS = -(2**63)
 
 
 class HasRequests(Protocol):
@@ -32,12 +31,19 @@ Measured = HasRequests | Rows
 
 def _between(start: str, end: str) -> Callable[[Rows], Floats]:
     def milliseconds(rows: Rows) -> Floats:
-        present = (rows[start] != ABSENT_NS) & (rows[end] != ABSENT_NS)
+        starts, ends = (_times(rows, name) for name in (start, end))
+        present = (starts != ABSENT_NS) & (ends != ABSENT_NS)
         values = np.full(len(rows), np.nan)
-        values[present] = (rows[end][present] - rows[start][present]) / 1e6
+        values[present] = (ends[present] - starts[present]) / 1e6
         return values
 
     return milliseconds
+
+
+def _times(rows: Rows, name: str) -> npt.NDArray[np.int64]:
+    of_a_token = name in ("first_token_ns", "first_answer_ns")
+    times: npt.NDArray[np.int64] = streamed_ns(rows, name) if of_a_token else rows[name]
+    return times
 
 
 def _per_token(start: str, end: str, fewer: int) -> Callable[[Rows], Floats]:

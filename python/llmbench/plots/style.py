@@ -168,10 +168,11 @@ def _shortened(text: str, length: int) -> str:
 
 
 def from_zero(axes: Axes, *, x: bool = True, y: bool = True) -> None:
-    """Axes that begin at zero, with room beyond the data, so that flat data lie below the frame and not on it."""
-    if x:
+    """Axes that begin at zero, with room beyond the data, so that flat data lie below the frame and not on it.
+    Where data are nowhere above zero, the limits stay."""
+    if x and axes.dataLim.xmax > 0:
         axes.set_xlim(0, axes.dataLim.xmax * 1.06)
-    if y:
+    if y and axes.dataLim.ymax > 0:
         axes.set_ylim(0, axes.dataLim.ymax * 1.08)
 
 

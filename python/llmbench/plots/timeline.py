@@ -18,6 +18,7 @@ import numpy as np
 from llmbench import steadiness
 from llmbench.errors import ResultsError
 from llmbench.plots import style
+from llmbench.request_times import streamed_ns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +47,7 @@ def timeline(result: Any, ax: Axes | None = None, *, shown: bool = True) -> Axes
     rows: Rows = result if isinstance(result, np.ndarray) else result.requests
     found = steadiness.bins(rows, getattr(result, "events", None))
     if found is None:
-        raise ResultsError(f"{_label(result)}: nothing was sent, so there is nothing to draw")
+        raise ResultsError(f"{_label(result)}: {steadiness.NO_BINS}, so there is nothing to draw")
     load = (getattr(result, "config", None) or {}).get("load") or {}
     steady = steadiness.steady_state(found, open_loop=load.get("arrival") != "closed")
     with style.look():
@@ -113,7 +114,8 @@ def _draw_tokens(panel: Axes, found: Bins) -> None:
 
 def _draw_ttft(panel: Axes, rows: Rows, found: Bins) -> None:
     known = rows[(rows["phase"] != 0) & (rows["outcome"] == 0)]
-    known = known[(known["first_token_ns"] != _ABSENT_NS) & (known["sent_ns"] != _ABSENT_NS)]
+    streamed = streamed_ns(known, "first_token_ns") != _ABSENT_NS
+    known = known[streamed & (known["sent_ns"] != _ABSENT_NS)]
     panel.set_ylabel("TTFT (ms)")
     if not len(known):
         return

@@ -150,7 +150,7 @@ def test_what_cannot_be_drawn(options: dict[str, Any], error: type[Exception], t
 def test_nothing_sent() -> None:
     result = run_of(3)
     result.requests["sent_ns"] = ABSENT_NS
-    with pytest.raises(ResultsError, match="nothing was sent"):
+    with pytest.raises(ResultsError, match="no request was sent"):
         timeline(result)
     with pytest.raises(ResultsError, match="no request was in flight"):
         token_timeline(result)
