@@ -58,6 +58,8 @@ STREAMING = [name for name in NAMES if BACKENDS[name].streams]
 # The first of those that are answered alike.
 DISTINCT = list({(DIALECTS[name], BACKENDS[name].wire_format): name for name in reversed(STREAMING)}.values())
 FRAMINGS = {each["name"]: each.get("framing") for each in _core.wire_formats()}
+# Cuts, dresses and refusals are those of HTTP/1.1.
+HTTP1 = [name for name in NAMES if FRAMINGS[BACKENDS[name].wire_format] != "grpc"]
 REQUESTS, TOKENS = 4, 6
 # What only servers with these words can vary.
 LENGTH_REASONS = {"length", "max_tokens", "max_output_tokens", "limit"}
@@ -120,7 +122,12 @@ def test_every_backend_is_here() -> None:
 
 @pytest.mark.parametrize(
     ("name", "dress"),
-    [(name, dress) for name in STREAMING for dress in DRESSES if dress == "plain" or name in DISTINCT],
+    [
+        (name, dress)
+        for name in STREAMING
+        for dress in DRESSES
+        if dress == "plain" or (name in DISTINCT and name in HTTP1)
+    ],
 )
 def test_streams(name: str, dress: str, tmp_path: Path) -> None:
     log = tmp_path / "truth.jsonl"
@@ -187,7 +194,7 @@ def test_lengths_are_forced(name: str, tmp_path: Path) -> None:
     assert set(written(log).values()) == {TOKENS}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", HTTP1)
 @pytest.mark.parametrize("fault", ["429", "500", "400"])
 def test_refusals(name: str, fault: str) -> None:
     with simulated(DIALECTS[name], faults=f"{fault}=1") as url:
@@ -200,7 +207,7 @@ def test_refusals(name: str, fault: str) -> None:
         assert set(errors) == {{"429": "http_429", "500": "http_5xx", "400": "http_4xx"}[fault]}
 
 
-@pytest.mark.parametrize("name", DISTINCT)
+@pytest.mark.parametrize("name", [name for name in DISTINCT if name in HTTP1])
 @pytest.mark.parametrize("fault", ["error-first", "error-mid", "reset-mid", "eof-mid"])
 def test_streams_that_break(name: str, fault: str) -> None:
     with simulated(DIALECTS[name], ttft_ms=2, itl_ms=1, faults=f"{fault}=1") as url:
