@@ -138,7 +138,7 @@ std::vector<Entry> MakeEntries() {
   add(Choice(
       what, "dialect", &O::dialect,
       {"openai", "vllm-generate", "tgi", "triton", "sglang", "llamacpp", "ollama", "mii", "fastgen-rest",
-       "aml", "transformers", "jetstream", "jetstream-v1", "sax", "azure-content-safety"},
+       "fastgen-grpc", "aml", "transformers", "jetstream", "jetstream-v1", "sax", "azure-content-safety"},
       "server whose own paths and words are spoken beside the OpenAI ones"));
   add(Text(what, "model", &O::model, "model name; picks the preset of the batching model"));
   add(Flag(what, "strict_model", &O::strict_model, "answer 404 to any other model name"));

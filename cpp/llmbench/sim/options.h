@@ -25,6 +25,7 @@ enum class DialectName {
   kOllama,
   kMii,
   kFastgenRest,
+  kFastgenGrpc,
   kAml,
   kTransformers,
   kJetstream,

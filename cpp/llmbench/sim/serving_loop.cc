@@ -111,7 +111,7 @@ void ServingLoop::Run() {
     FireTimers();
   }
   for (uint32_t slot = 0; slot < connections_.size(); ++slot) {
-    if (connections_[slot]->fd >= 0) Close(slot);
+    if (connections_[slot]->in_use()) Close(slot);
   }
 }
 
@@ -166,7 +166,7 @@ void ServingLoop::FireTimers() {
     const Timer timer = timers_.top();
     timers_.Pop();
     const Connection& connection = *connections_[timer.slot];
-    if (connection.fd < 0 || !timer.BelongsTo(connection.generation)) continue;
+    if (!connection.in_use() || !timer.BelongsTo(connection.generation)) continue;
     switch (timer.kind()) {
       case TimerKind::kEvent:
         SendDueEvent(timer.slot);
@@ -203,14 +203,7 @@ void ServingLoop::Accept(uint32_t index) {
       if (turned_away < 0) return;
       continue;
     }
-    uint32_t slot;
-    if (free_slots_.empty()) {
-      slot = static_cast<uint32_t>(connections_.size());
-      connections_.push_back(std::make_unique<Connection>());
-    } else {
-      slot = free_slots_.back();
-      free_slots_.pop_back();
-    }
+    const uint32_t slot = TakeSlot();
     Connection& connection = *connections_[slot];
     connection.fd = fd;
     connection.listener = index;
@@ -222,9 +215,19 @@ void ServingLoop::Accept(uint32_t index) {
   }
 }
 
+uint32_t ServingLoop::TakeSlot() {
+  if (free_slots_.empty()) {
+    connections_.push_back(std::make_unique<Connection>());
+    return static_cast<uint32_t>(connections_.size() - 1);
+  }
+  const uint32_t slot = free_slots_.back();
+  free_slots_.pop_back();
+  return slot;
+}
+
 Connection* ServingLoop::Find(uint32_t slot, uint32_t generation) {
   Connection* connection = connections_[slot].get();
-  return connection->fd >= 0 && connection->generation == generation ? connection : nullptr;
+  return connection->in_use() && connection->generation == generation ? connection : nullptr;
 }
 
 void ServingLoop::Close(uint32_t slot) {
@@ -235,16 +238,32 @@ void ServingLoop::Close(uint32_t slot) {
     ++ReplicaOf(connection.answer).metrics().aborted;
     LogTruth(connection, connection.answer.head_sent ? 200 : 0, false);
   }
-  close(connection.fd);
+  const bool is_stream = connection.stream != 0;
+  const uint32_t parent = connection.parent;
+  if (is_stream) {
+    ForgetStream(slot);
+  } else {
+    connection.http2.reset();
+    while (!connection.streams.empty()) Close(connection.streams.begin()->second);
+    close(connection.fd);
+  }
   // Bit 31 is left to kListenBit.
   const uint32_t generation = (connection.generation + 1) & 0x7fffffff;
   connection = Connection();
   connection.generation = generation;
   free_slots_.push_back(slot);
+  if (is_stream && connections_[parent]->http2 != nullptr) (void)FlushStreams(parent);
 }
 
 void ServingLoop::CloseWhenSent(uint32_t slot) {
   Connection& connection = *connections_[slot];
+  if (connection.stream != 0) {
+    Connection& parent = *connections_[connection.parent];
+    parent.http2->Close(connection.stream);
+    const uint32_t generation = connection.generation;
+    if (FlushStreams(connection.parent) && Find(slot, generation) != nullptr) Close(slot);
+    return;
+  }
   connection.closing = true;
   if (!connection.out.empty()) return;
   if (connection.tls != nullptr) {
@@ -257,6 +276,13 @@ void ServingLoop::CloseWhenSent(uint32_t slot) {
 }
 
 void ServingLoop::Reset(uint32_t slot) {
+  if (connections_[slot]->stream != 0) {
+    const Connection& connection = *connections_[slot];
+    connections_[connection.parent]->http2->Reset(connection.stream);
+    const uint32_t generation = connection.generation;
+    if (FlushStreams(connection.parent) && Find(slot, generation) != nullptr) Close(slot);
+    return;
+  }
   const linger at_once = {1, 0};
   setsockopt(connections_[slot]->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
   Close(slot);
@@ -297,10 +323,15 @@ void ServingLoop::OnReadable(uint32_t slot) {
     }
     if (static_cast<size_t>(n) < read_buffer_.size()) break;
   }
-  ServeInput(slot);
+  if (SpeaksHttp2(connection)) {
+    ServeStreams(slot);
+  } else {
+    ServeInput(slot);
+  }
 }
 
 bool ServingLoop::Write(uint32_t slot, std::string_view bytes) {
+  if (connections_[slot]->stream != 0) return WriteStream(slot, bytes);
   if (options_.cut != Cut::kNone) {
     if (const size_t at = CutPlace(options_.cut, bytes); at > 0 && !connections_[slot]->cut)
       return WriteCut(slot, bytes, at);

@@ -65,6 +65,14 @@ class ServingLoop {
   void CloseWhenSent(uint32_t slot);
   void Reset(uint32_t slot);
   void OnReadable(uint32_t slot);
+  uint32_t TakeSlot();
+  // HTTP/2 (serving_streams.cc).
+  bool SpeaksHttp2(Connection& connection);
+  void ServeStreams(uint32_t slot);  // the input of a connection that speaks it
+  void OpenStream(uint32_t slot, const Http2Bridge::Request& request);
+  void ForgetStream(uint32_t slot);
+  bool WriteStream(uint32_t slot, std::string_view bytes);
+  bool FlushStreams(uint32_t slot);  // sends what the bridge has to say
   void OnWritable(uint32_t slot);
   void OnDrip(uint32_t slot);
   // The Writes are false when the connection broke and is closed. Write cuts and encrypts as asked for.

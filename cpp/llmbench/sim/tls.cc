@@ -22,12 +22,12 @@ absl::Status Unusable(const char* option, const std::string& file) {
                                     "', which cannot be used: " + why + ".");
 }
 
-// Of what a client offers we speak HTTP/1.1 only.
+// Of what a client offers: HTTP/2, else HTTP/1.1.
 int SelectProtocol(SSL*, const unsigned char** out, unsigned char* out_size, const unsigned char* in,
                    unsigned int in_size, void*) {
-  static constexpr unsigned char kHttp11[] = "\x08http/1.1";
+  static constexpr unsigned char kOurs[] = "\x02h2\x08http/1.1";
   unsigned char* chosen;
-  if (SSL_select_next_proto(&chosen, out_size, kHttp11, sizeof kHttp11 - 1, in, in_size) !=
+  if (SSL_select_next_proto(&chosen, out_size, kOurs, sizeof kOurs - 1, in, in_size) !=
       OPENSSL_NPN_NEGOTIATED) {
     return SSL_TLSEXT_ERR_NOACK;
   }

@@ -20,6 +20,7 @@ DialectPointer MakeLlamaCpp(const DialectContext& context);
 DialectPointer MakeOllama(const DialectContext& context);
 DialectPointer MakeMii(const DialectContext& context);
 DialectPointer MakeFastgenRest(const DialectContext& context);
+DialectPointer MakeFastgenGrpc(const DialectContext& context);
 DialectPointer MakeAml(const DialectContext& context);
 DialectPointer MakeTransformers(const DialectContext& context);
 DialectPointer MakeJetstream(const DialectContext& context);

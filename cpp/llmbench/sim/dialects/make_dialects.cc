@@ -26,6 +26,8 @@ DialectPointer MakeNative(const DialectContext& context) {
       return MakeMii(context);
     case DialectName::kFastgenRest:
       return MakeFastgenRest(context);
+    case DialectName::kFastgenGrpc:
+      return MakeFastgenGrpc(context);
     case DialectName::kAml:
       return MakeAml(context);
     case DialectName::kTransformers:
