@@ -76,6 +76,8 @@ class RunConfig:
     # how
     connect: str  # pooled, new, sticky
     warm_connections: int  # opened before the clock starts
+    http2: bool  # gRPC has it always
+    streams_per_connection: int  # of HTTP/2, at most
     workers: int
     connect_timeout_s: float
     first_token_timeout_s: float

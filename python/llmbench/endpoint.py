@@ -50,6 +50,10 @@ class Endpoint:
     proxy: str | None = None
     """None: no proxy, whatever the environment says."""
     unix_socket: str | None = None
+    http2: bool = False
+    """HTTP/2, many requests to a connection; over TLS the server has to agree. gRPC never has it otherwise."""
+    streams_per_connection: int = 100
+    """Of HTTP/2, at most."""
     api_key_name: str | None = None
     """Where the key came from, for messages: the name of an environment variable or a file."""
     auth_command: str | None = None
@@ -66,6 +70,11 @@ class Endpoint:
             raise ConfigError(
                 "the backend template needs a description of the server: --template FILE.json, or "
                 "Backend.from_template"
+            )
+        if self.streams_per_connection < 1:
+            raise ConfigError(
+                f"streams per connection is {self.streams_per_connection}; it must be at least 1 "
+                f"(--streams-per-connection)"
             )
         parts = _split(self.url)
         shown = secrecy.redact_url(self.url)
@@ -104,6 +113,11 @@ class Endpoint:
     @property
     def preset(self) -> Backend:
         return get(self.backend)
+
+    @property
+    def speaks_http2(self) -> bool:
+        """Whether requests go over HTTP/2."""
+        return self.http2 or self.preset.wire_format == "fastgen-grpc"
 
     @property
     def scheme(self) -> str:
@@ -254,6 +268,8 @@ class Endpoint:
             "insecure": self.insecure,
             "proxy": secrecy.redact_url(self.proxy) if self.proxy else None,
             "unix_socket": self.unix_socket,
+            "http2": self.speaks_http2,
+            "streams_per_connection": self.streams_per_connection if self.speaks_http2 else None,
             "wire_rules": secrecy.redact(dict(self.wire_rules)),
         }
 

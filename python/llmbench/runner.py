@@ -305,6 +305,8 @@ class _Measurement:
         rules = self.endpoint.answer_rules
         config.wire_rules = json.dumps(rules) if rules else ""
         config.streamed = self.streamed
+        config.http2 = self.endpoint.speaks_http2
+        config.streams_per_connection = self.endpoint.streams_per_connection
         config.order = self.workload.order
         config.seed = options.seed
         config.request_id_prefix = f"{secrets.token_hex(6)}-"

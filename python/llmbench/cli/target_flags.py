@@ -107,6 +107,18 @@ def add_target(parser: argparse.ArgumentParser, *, default_backend: str = "opena
     group.add_argument(
         "--insecure", action="store_true", help="do not verify the server's certificate; reports say so"
     )
+    group.add_argument(
+        "--http2",
+        action="store_true",
+        help="many requests to a connection, as HTTP/2 has it; over TLS the server has to agree (gRPC always has it)",
+    )
+    group.add_argument(
+        "--streams-per-connection",
+        type=int,
+        default=100,
+        metavar="N",
+        help="requests that share a connection of HTTP/2, at most (100)",
+    )
     group.add_argument("--proxy", metavar="URL", help="HTTP proxy; the environment's is not used")
     group.add_argument(
         "--unix-socket", metavar="PATH", help="connect to this socket instead of host and port"
@@ -148,6 +160,8 @@ def _endpoint(args: argparse.Namespace) -> Endpoint:
         wire_rules=args.wire_rules,
         ca_file=args.ca_file,
         insecure=args.insecure,
+        http2=args.http2,
+        streams_per_connection=args.streams_per_connection,
         proxy=args.proxy,
         unix_socket=args.unix_socket,
         api_key_name=source,

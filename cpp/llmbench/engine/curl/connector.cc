@@ -271,21 +271,18 @@ void Connector::Finish(Attempt* attempt, CURLcode code) {
   curl_socket_t fd = CURL_SOCKET_BAD;
   curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd);
   const bool tls = endpoint_.tls || endpoint_.proxy.rfind("https://", 0) == 0;
-  if (http2_ && endpoint_.tls) {
-    if (const std::string agreed = AgreedProtocol(easy); agreed != "h2") {
-      opened.outcome = Outcome::kProtocol;
-      opened.error =
-          "the server does not agree to HTTP/2 (ALPN: " + (agreed.empty() ? "nothing" : agreed) + ")";
-      curl_multi_remove_handle(multi_.get(), easy);
-      opened_.push_back(std::move(opened));
-      return;
-    }
-  }
   if (tls) {
     // Both lived in the attempt.
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, nullptr);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, nullptr);
     opened.connection = std::make_unique<TlsConnection>(std::move(owner->easy), multi_.get(), fd);
+    // Only now, attached, does the handle know its session.
+    if (const std::string agreed = http2_ && endpoint_.tls ? AgreedProtocol(easy) : "h2"; agreed != "h2") {
+      opened.connection.reset();
+      opened.outcome = Outcome::kProtocol;
+      opened.error =
+          "the server does not agree to HTTP/2 (ALPN: " + (agreed.empty() ? "nothing" : agreed) + ")";
+    }
   } else {
     const int own = dup(fd);
     const int dup_errno = errno;
