@@ -123,6 +123,8 @@ py::dict ToDict(const RunSummary& summary, const std::vector<double>& percents) 
   LLMBENCH_FIELD(output_tokens);
   LLMBENCH_FIELD(cached_tokens);
   LLMBENCH_FIELD(reasoning_tokens);
+  LLMBENCH_FIELD(usage_checked);
+  LLMBENCH_FIELD(usage_apart);
   LLMBENCH_FIELD(events);
   LLMBENCH_FIELD(merged_events);
   LLMBENCH_FIELD(retried);

@@ -255,6 +255,15 @@ class PyRun {
     return latency.n == 0 ? py::object(py::none()) : py::object(py::float_(value));
   }
 
+  // Mean and largest of so many durations; None without any.
+  static py::object OfEach(int64_t count, int64_t total_ns, int64_t most_ns) {
+    if (count == 0) return py::none();
+    py::dict d;
+    d["mean"] = static_cast<double>(total_ns) / static_cast<double>(count) / kNsPerMs;
+    d["max"] = static_cast<double>(most_ns) / kNsPerMs;
+    return std::move(d);
+  }
+
   static py::dict Describe(const LiveLatency& latency) {
     py::dict d;
     d["count"] = latency.n;
@@ -327,6 +336,7 @@ class PyRun {
     d["merged_width_ms"] = Describe(stats.merged_width);
     py::list workers;
     int64_t connections = 0, stalls = 0, uncertainty_ns = 0;
+    int64_t connect_ns = 0, max_connect_ns = 0, tls_ns = 0, max_tls_ns = 0;
     int steps = 0;
     double in_flight_s = 0;
     for (const WorkerReport& w : report.workers) {
@@ -342,6 +352,10 @@ class PyRun {
       one["connections"] = w.connections_opened;
       workers.append(std::move(one));
       connections += w.connections_opened;
+      connect_ns += w.connect_ns;
+      max_connect_ns = std::max(max_connect_ns, w.max_connect_ns);
+      tls_ns += w.tls_ns;
+      max_tls_ns = std::max(max_tls_ns, w.max_tls_ns);
       stalls += w.stalls;
       steps = std::max(steps, w.clock_steps);
       uncertainty_ns = std::max(uncertainty_ns, w.clock_uncertainty_ns);
@@ -349,6 +363,8 @@ class PyRun {
     }
     d["workers"] = std::move(workers);
     d["connections"] = connections;
+    d["connect_ms"] = OfEach(connections, connect_ns, max_connect_ns);
+    d["tls_ms"] = OfEach(connections, tls_ns, max_tls_ns);
     d["stalls"] = stalls;
     d["clock_steps"] = steps;
     d["clock_uncertainty_ns"] = uncertainty_ns;

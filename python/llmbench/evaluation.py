@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmbench import precision, replicas, secrecy, steadiness, timing
+from llmbench import precision, replicas, secrecy, shares, steadiness, timing
 from llmbench.errors import ResultsError
 from llmbench.verdict import Facts, Verdict, judge
 
@@ -62,6 +62,8 @@ def evaluate(
         balancing=config.get("balancing") or "round-robin",
         duration_s=summary.get("duration_s"),
     )
+    slots = None if open_loop else load.get("max_concurrency")
+    summary.update(shares.of_run(measured, summary, slots=slots, ignore_eos=options["ignore_eos"]))
     summary["timing_ms"] = timing.budget_ms(measured, summary, client)
     if config.get("until_ci"):
         target = precision.Target.parse(config["until_ci"])

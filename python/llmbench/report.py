@@ -198,7 +198,12 @@ def _facts(result: Result) -> Iterator[tuple[str, str]]:
     )
     yield from _steady_facts(result)
     if summary.get("output_throughput_per_gpu") is not None:
-        yield "per GPU", f"{number(summary.output_throughput_per_gpu)} output tokens/s"
+        yield (
+            "per GPU",
+            ", ".join(f"{number(summary.get(f'{name}_throughput_per_gpu'))} {unit}" for name, unit in rates),
+        )
+    if summary.get("output_throughput_per_user") is not None:
+        yield "per user", f"{number(summary.output_throughput_per_user)} output tokens/s (1 / mean TPOT)"
     if summary.get("goodput") is not None:
         limits = ", ".join(f"{name} ≤ {limit:g} ms" for name, limit in (config.get("goodput") or {}).items())
         share = summary.get("goodput_share")
@@ -212,12 +217,17 @@ def _facts(result: Result) -> Iterator[tuple[str, str]]:
     if summary.get("concurrency_mean") is not None:
         waiting, decoding = number(summary.get("waiting_mean")), number(summary.get("decoding_mean"))
         parts = f"{waiting} waiting for the first token, {decoding} decoding"
+        used = summary.get("achieved_concurrency")
+        slots = f"; slots in use {used:.1%} of the time" if used is not None else ""
         yield (
             "in flight",
-            f"mean {number(summary.concurrency_mean)} ({parts}), peak {summary.get('concurrency_peak')}",
+            f"mean {number(summary.concurrency_mean)} ({parts}), peak {summary.get('concurrency_peak')}{slots}",
         )
-    if summary.get("finish_reasons"):
-        yield "finished by", ", ".join(f"{name} {count}" for name, count in summary.finish_reasons.items())
+    reasons = [f"{name} {count}" for name, count in (summary.get("finish_reasons") or {}).items()]
+    if summary.get("length_ok_share") is not None:
+        reasons.append(f"{summary.length_ok_share:.1%} of the asked length")
+    if reasons:
+        yield "finished by", ", ".join(reasons)
     yield from _precision_facts(result)
     yield from _client_facts(result)
 
@@ -241,15 +251,29 @@ def _steady_facts(result: Result) -> Iterator[tuple[str, str]]:
 def _client_facts(result: Result) -> Iterator[tuple[str, str]]:
     client, summary = result.client, result.summary
     if client.get("connections") is not None:
-        latency = summary.latencies.get("connect")
-        took = f", {number(latency.median)} ms each" if latency is not None and latency.median else ""
-        address = f", {client['address']}" if client.get("address") else ""
-        opened = f"{client['connections']} opened{took}"
-        yield "connections", f"{opened}, {summary.get('reused') or 0} requests reused one{address}"
+        said = [f"{client['connections']} opened"]
+        if summary.get("reuse_share") is not None:
+            said.append(f"{summary.reuse_share:.1%} of requests reused one")
+        if summary.get("retried_share"):
+            said.append(f"{summary.retried_share:.2%} were written again")
+        said += _phases(client)
+        if client.get("address"):
+            said.append(client["address"])
+        yield "connections", ", ".join(said)
     evidence = result.verdict.evidence
     busy = (evidence.get("worker_busy") or {}).get("value")
     if busy is not None:
         yield "client", f"busiest worker {busy:.0%}; {_headroom(evidence.get('ceiling') or {})}"
+
+
+def _phases(client: Mapping[str, Any]) -> Iterator[str]:
+    """What it took to have a connection: the name once for the run, the rest on average over those opened."""
+    if client.get("resolve_ms"):
+        yield f"DNS {number(client['resolve_ms'])} ms"
+    for key, title in (("connect_ms", "connect"), ("tls_ms", "TLS")):
+        took = client.get(key) or {}
+        if took.get("max"):
+            yield f"{title} {number(took['mean'])} ms (max {number(took['max'])})"
 
 
 def _headroom(ceiling: Mapping[str, Any]) -> str:
@@ -265,7 +289,8 @@ def _headroom(ceiling: Mapping[str, Any]) -> str:
 def _token_line(summary: Any) -> str:
     line = f"{summary.get('input_tokens')} in"
     if summary.get("cached_tokens"):
-        line += f" ({summary.cached_tokens} cached)"
+        share = summary.get("cached_share")
+        line += f" ({summary.cached_tokens} cached{f', {share:.1%}' if share is not None else ''})"
     line += f", {summary.get('output_tokens')} out"
     if summary.get("reasoning_tokens"):
         line += f" ({summary.reasoning_tokens} reasoning)"

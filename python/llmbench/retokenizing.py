@@ -31,8 +31,34 @@ def count_answers(path: Path, counter: Any, *, keep_texts: bool) -> int:
     return counted
 
 
+def compare_counts(path: Path, counter: Any) -> dict[str, int] | None:
+    """How many tokens the server and `counter`, a tokenizer, find in the answers that both have counted; None without
+    any."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            if not _has_texts(database):
+                return None
+            counted = database.execute(
+                "SELECT text.text, request.output_tokens FROM request JOIN text ON text.request_id = request.id "
+                "WHERE request.outcome = 'ok' AND request.token_source IN ('usage', 'token_ids')"
+            )
+            requests = server = tokenizer = 0
+            while block := counted.fetchmany(_BLOCK):
+                found = counter.encode_batch([text for text, _ in block], add_special_tokens=False)
+                requests += len(block)
+                server += sum(tokens for _, tokens in block)
+                tokenizer += sum(len(tokens.ids) for tokens in found)
+    except sqlite3.Error as error:
+        raise ResultsError(f"cannot read {path}: {error}") from None
+    return {"requests": requests, "server": server, "tokenizer": tokenizer} if requests else None
+
+
+def _has_texts(database: sqlite3.Connection) -> bool:
+    return bool(database.execute("SELECT 1 FROM sqlite_master WHERE name = 'text'").fetchone())
+
+
 def _count(database: sqlite3.Connection, counter: Any) -> int:
-    if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'text'").fetchone():
+    if not _has_texts(database):
         return 0
     uncounted = database.execute(
         "SELECT request.id, text.text FROM request JOIN text ON text.request_id = request.id "

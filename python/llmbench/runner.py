@@ -216,8 +216,8 @@ class _Measurement:
             raise ConfigError(f"the backend {endpoint.preset.name} always streams: leave --no-stream out")
         self.streamed = options.stream and endpoint.preset.streams
         self.tokenizer = workloads.load_tokenizer(options.tokenizer)
-        """Counts the answers that the server does not count."""
-        if endpoint.preset.counts or endpoint.preset.reports == "none":
+        """Counts the answers that the server does not count; where their texts are kept, the others for comparison."""
+        if (endpoint.preset.counts and not options.save_text) or endpoint.preset.reports == "none":
             self.tokenizer = None
         self.server = preflight.ServerFacts(endpoint.model)
         self._key_warning: str | None = None
@@ -558,6 +558,7 @@ class _Measurement:
         client = secrecy.scrub(client, self.secrets())
         try:
             if self.tokenizer is not None:
+                client["retokenized"] = retokenizing.compare_counts(path, self.tokenizer)
                 retokenizing.count_answers(path, self.tokenizer, keep_texts=self.options.save_text)
             results.blank_secrets(path, self.secrets())
             # Without a file the rows stay in memory, events and all.

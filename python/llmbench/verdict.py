@@ -57,6 +57,8 @@ class Limits:
     """And the growth over the run, as a share of their mean."""
     retried_share: float = 0.001
     cached_share: float = 0.01
+    retokenized: float = 0.02
+    """By how much a tokenizer and the server may differ on the same texts."""
 
 
 LIMITS = Limits()
@@ -75,6 +77,8 @@ class Finding:
     """What this line alone would make of the run."""
     text: str = ""
     """The reason with number and remedy; or, when nothing was measured, why not."""
+    details: Mapping[str, float | None] = field(default_factory=dict)
+    """What else was measured, or what the value was made of; units are in the names."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -83,6 +87,7 @@ class Finding:
             "unit": self.unit,
             "status": self.status if self.value is not None else "not measured",
             "text": self.text,
+            **({"details": dict(self.details)} if self.details else {}),
         }
 
 
@@ -185,10 +190,12 @@ def failures(facts: Facts) -> Finding:
         f"{failed} of {ended} requests failed ({share:.1%}), more than {facts.max_error_rate:.1%}: "
         "percentiles of the rest flatter the server; see the errors, or allow it with --max-error-rate"
     )
-    return Finding("failures", share, facts.max_error_rate, "share", *_if(bad, "INVALID", text))
+    details = {"failed": failed, "ended": ended}
+    return Finding("failures", share, facts.max_error_rate, "share", *_if(bad, "INVALID", text), details)
 
 
 def consistency(facts: Facts) -> Finding:
+    """Little's law: the mean in flight is the rate of requests times their mean time, or something was lost."""
     integrated = facts.client.get("in_flight_s")
     if integrated is None:
         return _absent("consistency", LIMITS.consistency, "the engine kept no count")
@@ -199,7 +206,26 @@ def consistency(facts: Facts) -> Finding:
         "rows were lost, do not use this result"
     )
     bad = error > LIMITS.consistency
-    return Finding("consistency", error, LIMITS.consistency, "share", *_if(bad, "INVALID", text))
+    details = {"in_flight_s": integrated, "rows_s": total}
+    return Finding("consistency", error, LIMITS.consistency, "share", *_if(bad, "INVALID", text), details)
+
+
+def usage(facts: Facts) -> Finding:
+    """The tokens that a request's events say they hold, against the usage at its end."""
+    checked, apart = (facts.summary.get(f"usage_{name}") or 0 for name in ("checked", "apart"))
+    if not checked:
+        return _absent(
+            "usage",
+            LIMITS.consistency,
+            "the server does not say both how many tokens each event holds and all",
+        )
+    text = (
+        f"{apart} of {checked} answers hold another number of tokens in their events than the server's usage says: "
+        "events were lost, or the server counts wrongly; do not use this result"
+    )
+    bad = apart / checked > LIMITS.consistency
+    details = {"checked": checked, "apart": apart}
+    return Finding("usage", apart / checked, LIMITS.consistency, "share", *_if(bad, "INVALID", text), details)
 
 
 def server_counters(facts: Facts) -> Finding:
@@ -245,9 +271,10 @@ def server_counters(facts: Facts) -> Finding:
         f"the server counted {described}: others used it during the run, or answers were lost; measure a server that "
         "nobody else uses"
     )
+    details = {f"server_{each}": counted[each] for each in compared} | {each: ours[each] for each in compared}
     if kind is None or not kind.exact:
-        return Finding(name, worst, None, "share", "VALID", text if apart else "")
-    return Finding(name, worst, 0, "share", *_if(bool(apart), "INVALID", text))
+        return Finding(name, worst, None, "share", "VALID", text if apart else "", details)
+    return Finding(name, worst, 0, "share", *_if(bool(apart), "INVALID", text), details)
 
 
 def clock(facts: Facts) -> Finding:
@@ -262,13 +289,15 @@ def client_lag(facts: Facts) -> Finding:
     stored = facts.summary["latency_ms"].get("client_lag")
     if not stored or not stored["n"]:
         return _absent("client_lag_p99", LIMITS.client_lag_ms, "nothing was sent")
-    lag = float(np.percentile(_client_lag_ms(facts.requests), 99))
+    lags = _client_lag_ms(facts.requests)
+    p50, lag = (float(each) for each in np.percentile(lags, (50, 99)))
     limit = max(LIMITS.client_lag_ms, LIMITS.client_lag_of_ttft * (facts.median_ms("ttft") or 0.0))
     text = (
         f"the client sent late: p99 client lag {lag:.2f} ms, limit {limit:.2f} ms: "
         "use more --workers, or a machine with idle cores"
     )
-    return Finding("client_lag_p99", lag, limit, "ms", *_if(lag > limit, "CLIENT-LIMITED", text))
+    details = {"p50_ms": p50, "p99_ms": lag, "max_ms": float(lags.max())}
+    return Finding("client_lag_p99", lag, limit, "ms", *_if(lag > limit, "CLIENT-LIMITED", text), details)
 
 
 def achieved(facts: Facts) -> Finding:
@@ -283,6 +312,7 @@ def achieved(facts: Facts) -> Finding:
         slots = facts.max_concurrency or 1
         share = 1 - lag_s / (slots * span_s)
         what = f"of {slots} slots, {1 - share:.1%} of the time was the client's"
+        details = {"slots": slots, "in_use_share": facts.summary.get("achieved_concurrency")}
     else:
         planned = rows["scheduled_ns"][rows["sent_ns"] != ABSENT_NS]
         planned_s = float(planned.max() - planned.min()) / 1e9
@@ -293,10 +323,10 @@ def achieved(facts: Facts) -> Finding:
         # What slots and connections held back is the limit's or the server's doing.
         share = min(1.0, planned_s / (planned_s + max(0.0, behind_s - held_s)))
         what = f"{len(sent) / span_s:.4g} requests/s sent, {share:.1%} of the plan"
+        details = {"planned_per_s": (len(sent) - 1) / planned_s, "sent_per_s": (len(sent) - 1) / span_s}
     text = f"the load fell short, {what}: use more --workers, or a machine with idle cores"
-    return Finding(
-        "achieved", share, LIMITS.achieved, "share", *_if(share < LIMITS.achieved, "CLIENT-LIMITED", text)
-    )
+    bad = share < LIMITS.achieved
+    return Finding("achieved", share, LIMITS.achieved, "share", *_if(bad, "CLIENT-LIMITED", text), details)
 
 
 def worker_busy(facts: Facts) -> Finding:
@@ -306,7 +336,10 @@ def worker_busy(facts: Facts) -> Finding:
         return _absent("worker_busy", LIMITS.worker_busy, "the engine kept no account")
     text = f"a worker was {max(shares):.0%} busy, limit {LIMITS.worker_busy:.0%}: use more --workers"
     bad = max(shares) > LIMITS.worker_busy
-    return Finding("worker_busy", max(shares), LIMITS.worker_busy, "share", *_if(bad, "CLIENT-LIMITED", text))
+    details = {"mean": sum(shares) / len(shares), "workers": len(shares)}
+    return Finding(
+        "worker_busy", max(shares), LIMITS.worker_busy, "share", *_if(bad, "CLIENT-LIMITED", text), details
+    )
 
 
 def run_queue(facts: Facts) -> Finding:
@@ -319,7 +352,11 @@ def run_queue(facts: Facts) -> Finding:
         "stop what else runs here, or use fewer --workers"
     )
     bad = max(shares) > LIMITS.run_queue
-    return Finding("run_queue", max(shares), LIMITS.run_queue, "share", *_if(bad, "CLIENT-LIMITED", text))
+    switches = sum(worker.get("involuntary_switches") or 0 for worker in workers)
+    details = {"mean": sum(shares) / len(shares), "involuntary_switches": switches}
+    return Finding(
+        "run_queue", max(shares), LIMITS.run_queue, "share", *_if(bad, "CLIENT-LIMITED", text), details
+    )
 
 
 def throttling(facts: Facts) -> Finding:
@@ -349,7 +386,7 @@ def stalls(facts: Facts) -> Finding:
         f"the client stood still {count} time{'s' * (count != 1)} for over 50 ms (longest {longest:.0f} ms): "
         "stop what else runs here, and do not suspend the machine"
     )
-    return Finding("stalls", count, 0, "", *_if(count > 0, "CLIENT-LIMITED", text))
+    return Finding("stalls", count, 0, "", *_if(count > 0, "CLIENT-LIMITED", text), {"longest_ms": longest})
 
 
 def read_lateness(facts: Facts) -> Finding:
@@ -366,7 +403,11 @@ def read_lateness(facts: Facts) -> Finding:
     )
     # The kernel's times are right however late they are read; only turn stamps suffer.
     bad = lateness["p99"] > limit and turn_stamped > 0.01
-    return Finding("read_lateness_p99", lateness["p99"], limit, "ms", *_if(bad, "CLIENT-LIMITED", text))
+    details = {f"{name}_ms": lateness.get(name) for name in ("p50", "p99", "max")}
+    details["without_kernel_times_share"] = turn_stamped
+    return Finding(
+        "read_lateness_p99", lateness["p99"], limit, "ms", *_if(bad, "CLIENT-LIMITED", text), details
+    )
 
 
 def merging(facts: Facts) -> Finding:
@@ -382,12 +423,15 @@ def merging(facts: Facts) -> Finding:
         f"up to {share:.1%} of tokens were read together with others over more than {width:.2f} ms, "
         f"limit {LIMITS.merged_share:.0%}: use more --workers"
     )
+    details = {"events": events, "merged": merged, "width_limit_ms": width}
+    details |= {f"width_{name}_ms": widths.get(name) for name in ("p50", "p99", "max")}
     return Finding(
         "merged_share",
         share,
         LIMITS.merged_share,
         "share",
         *_if(share > LIMITS.merged_share, "CLIENT-LIMITED", text),
+        details,
     )
 
 
@@ -410,8 +454,19 @@ def ceiling(facts: Facts) -> Finding:
         f"{LIMITS.ceiling:.0%}: its ceiling is {most_events:.0f} events/s, or {most_requests:.0f} requests/s: "
         f"{'use more --workers, or ' if workers < cores else ''}lower the load"
     )
+    details = {
+        "events_per_s": events,
+        "requests_per_s": requests,
+        "most_events_per_s": most_events,
+        "most_requests_per_s": most_requests,
+    }
     return Finding(
-        "ceiling", share, LIMITS.ceiling, "share", *_if(share > LIMITS.ceiling, "CLIENT-LIMITED", text)
+        "ceiling",
+        share,
+        LIMITS.ceiling,
+        "share",
+        *_if(share > LIMITS.ceiling, "CLIENT-LIMITED", text),
+        details,
     )
 
 
@@ -431,7 +486,10 @@ def stationarity(facts: Facts) -> Finding:
         f"(mean {growth.mean:.0f}): the server cannot keep up with this rate, and a longer run "
         "would give other numbers; lower --request-rate"
     )
-    return Finding(name, growth.share, LIMITS.growth_share, "share", *_if(growth.growing, "UNSTABLE", text))
+    details = {"growth": growth.growth, "mean": growth.mean, "certainty": growth.certainty}
+    return Finding(
+        name, growth.share, LIMITS.growth_share, "share", *_if(growth.growing, "UNSTABLE", text), details
+    )
 
 
 def ttft_stationarity(facts: Facts) -> Finding:
@@ -450,7 +508,10 @@ def ttft_stationarity(facts: Facts) -> Finding:
         f"TTFT from schedule grew by {growth.growth * 1000:.0f} ms during the run (mean {growth.mean * 1000:.0f} ms): "
         "the server's queue was still growing, and a longer run would give other numbers; lower --request-rate"
     )
-    return Finding(name, growth.share, LIMITS.growth_share, "share", *_if(growth.growing, "UNSTABLE", text))
+    details = {"growth": growth.growth, "mean": growth.mean, "certainty": growth.certainty}
+    return Finding(
+        name, growth.share, LIMITS.growth_share, "share", *_if(growth.growing, "UNSTABLE", text), details
+    )
 
 
 def _too_short(bins: steadiness.Bins) -> str:
@@ -462,6 +523,7 @@ def _too_short(bins: steadiness.Bins) -> str:
 CHECKS: tuple[Callable[[Facts], Finding], ...] = (
     failures,
     consistency,
+    usage,
     server_counters,
     clock,
     client_lag,
@@ -508,6 +570,15 @@ def _warnings(facts: Facts) -> list[str]:
         found.append(
             f"the server did not count the tokens of {sources['events']} requests: their output tokens are events"
         )
+    retokenized = facts.client.get("retokenized") or {}
+    if retokenized.get("server"):
+        difference, counted = retokenized["tokenizer"] - retokenized["server"], retokenized["server"]
+        if abs(difference) > LIMITS.retokenized * counted:
+            found.append(
+                f"the tokenizer counts {retokenized['tokenizer']} tokens in {retokenized['requests']} answers and the "
+                f"server {retokenized['server']} ({difference / counted:+.1%}): it is another tokenizer, or end tokens and markup "
+                "count; numbers per token are by the server's count"
+            )
     if summary.get("length_mismatched"):
         found.append(
             f"{summary['length_mismatched']} answers did not have the asked length although ignore_eos was asked for"

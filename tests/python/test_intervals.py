@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,31 @@ def test_whole_seconds_are_cut_out_without_reading_again(
             assert found[name] == expected[name], name
         for name, interval in expected["intervals"].items():
             assert found["intervals"][name] == pytest.approx(interval, rel=1e-9), name
+
+
+@pytest.mark.parametrize(
+    ("tokens_per_event", "changes", "checked", "apart"),
+    [
+        (1, {}, 5, 0),
+        (3, {}, 5, 0),
+        (1, {"output_tokens": 21}, 5, 0),  # the end token, which comes without output
+        (1, {"output_tokens": 22}, 5, 5),
+        (3, {"output_tokens": 59}, 5, 5),
+        (None, {"output_tokens": 22}, 0, 0),  # nobody says what an event holds
+        (1, {"output_tokens": 22, "token_source": "token_ids"}, 0, 0),
+        (1, {"output_tokens": 22, "outcome": "cut"}, 0, 0),
+    ],
+)
+def test_usage_is_held_against_what_events_hold(
+    tmp_path: Path, tokens_per_event: int | None, changes: dict[str, Any], checked: int, apart: int
+) -> None:
+    path = run_of(tmp_path / "a.llmbench", 5, tokens_per_event=tokens_per_event)
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        for name, value in changes.items():
+            database.execute(f"UPDATE request SET {name} = ?", (value,))
+    summary = summarize(path)
+    assert (summary["usage_checked"], summary["usage_apart"]) == (checked, apart)
+    assert _core.RunDigest(str(path)).summarize(PERCENTS)["usage_apart"] == apart
 
 
 def test_a_missing_file_is_an_error_of_the_results(tmp_path: Path) -> None:

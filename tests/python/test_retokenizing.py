@@ -70,6 +70,17 @@ def test_texts_are_kept_only_where_asked_for(file: Path) -> None:
     assert retokenizing.count_answers(file, Words(), keep_texts=False) == 0
 
 
+def test_what_both_have_counted_is_compared(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retokenizing, "_BLOCK", 1)
+    # "secret words here" for 7 and "secret wo" for 4.
+    expected = {"requests": 2, "server": 11, "tokenizer": 5}
+    assert retokenizing.compare_counts(file, Words()) == expected
+    retokenizing.count_answers(file, Words(), keep_texts=True)
+    assert retokenizing.compare_counts(file, Words()) == expected
+    retokenizing.count_answers(file, Words(), keep_texts=False)
+    assert retokenizing.compare_counts(file, Words()) is None
+
+
 def test_a_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"not a database, and longer than one would think" * 50)
     with pytest.raises(ResultsError, match="cannot write"):

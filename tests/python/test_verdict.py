@@ -92,6 +92,12 @@ def test_a_flawless_run_is_valid() -> None:
         (facts(summary={"failed": 0, "completed": 0}), "INVALID", "no request ended"),
         (facts(client={"in_flight_s": 50.2}), "INVALID", "differ by 0.40%"),
         (facts(client={"clock_steps": 1}), "INVALID", "set 1 time during"),
+        (
+            facts(summary={"usage_checked": 1000, "usage_apart": 2}),
+            "INVALID",
+            "2 of 1000 answers hold another number of tokens in their events than the server's usage says",
+        ),
+        (facts(summary={"usage_checked": 1000, "usage_apart": 1}), "VALID", ""),
         (facts(rows(lag_ms=3)), "CLIENT-LIMITED", "p99 client lag 3.00 ms, limit 2.50 ms"),
         (facts(rows(lag_ms=2)), "VALID", ""),
         (facts(client=worker(cpu_s=8.6)), "CLIENT-LIMITED", "86% busy"),
@@ -276,6 +282,14 @@ def test_without_evidence_nothing_is_claimed() -> None:
         (facts(summary={"token_sources": {"events": 4}}), "tokens of 4 requests"),
         (facts(summary={"length_mismatched": 3}), "3 answers did not have the asked length"),
         (facts(summary={"cut": 2}), "2 requests were still running"),
+        (
+            facts(client={"retokenized": {"requests": 10, "server": 1000, "tokenizer": 1021}}),
+            "the tokenizer counts 1021 tokens in 10 answers and the server 1000 (+2.1%)",
+        ),
+        (
+            facts(client={"retokenized": {"requests": 10, "server": 1000, "tokenizer": 979}}),
+            "and the server 1000 (-2.1%)",
+        ),
         (facts(notes=("something else",)), "something else"),
     ],
 )
@@ -283,6 +297,63 @@ def test_warnings(case: Facts, told: str) -> None:
     found = judge(case)
     assert found.status == "VALID"
     assert told in " ".join(found.warnings)
+
+
+@pytest.mark.parametrize(
+    "retokenized",
+    [None, {"requests": 10, "server": 1000, "tokenizer": 1020}, {"requests": 1, "server": 0, "tokenizer": 3}],
+)
+def test_a_tokenizer_that_agrees_is_no_news(retokenized: dict[str, int] | None) -> None:
+    assert judge(facts(client={"retokenized": retokenized})).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "details"),
+    [
+        ("failures", {"failed": 0, "ended": 1000}),
+        ("consistency", {"in_flight_s": 50.0, "rows_s": 50.0}),
+        ("usage", {"checked": 1000, "apart": 0}),
+        ("client_lag_p99", {"p50_ms": 1.0, "p99_ms": 1.0, "max_ms": 1.0}),
+        ("achieved", {"planned_per_s": 100.0, "sent_per_s": 100.0}),
+        ("worker_busy", {"mean": 0.1, "workers": 1}),
+        ("run_queue", {"mean": 0.01, "involuntary_switches": 7}),
+        ("stalls", {"longest_ms": 0.0}),
+        (
+            "read_lateness_p99",
+            {"p50_ms": 0.01, "p99_ms": 0.05, "max_ms": 0.1, "without_kernel_times_share": 0.0},
+        ),
+        (
+            "merged_share",
+            {
+                "events": 10_000,
+                "merged": 0,
+                "width_limit_ms": 0.5,
+                "width_p50_ms": 0.0,
+                "width_p99_ms": 0.0,
+                "width_max_ms": 0.0,
+            },
+        ),
+        (
+            "ceiling",
+            {
+                "events_per_s": 1000.0,
+                "requests_per_s": 100.0,
+                "most_events_per_s": pytest.approx(100_000),
+                "most_requests_per_s": pytest.approx(10_000),
+            },
+        ),
+    ],
+)
+def test_evidence_is_stored_with_its_numbers(name: str, details: dict[str, Any]) -> None:
+    found = judge(
+        facts(
+            rows(lag_ms=1),
+            summary={"duration_s": 10.0, "usage_checked": 1000},
+            client={"ceiling": CEILING} | worker(involuntary_switches=7),
+        )
+    )
+    assert found.status == "VALID"
+    assert found.evidence[name]["details"] == details
 
 
 def test_retried_requests_are_named() -> None:

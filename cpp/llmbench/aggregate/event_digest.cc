@@ -153,6 +153,11 @@ void EventDigest::AddGaps(const RequestRecord& r, std::span<const int64_t> times
     one_token_each += one_each;
     counted += all_counted && !one_each;
   }
+  if (window_.whole() && all_counted && r.token_source == TokenSource::kUsage) {
+    const int64_t unseen = r.output_tokens - std::accumulate(tokens.begin(), tokens.end(), int64_t{0});
+    ++usage_checked;
+    usage_apart += unseen < 0 || unseen > 1;
+  }
   for (size_t i = 1; i < times_ns.size(); ++i) {
     if (!window_.Contains(times_ns[i])) continue;
     gaps_->Add(times_ns[i] - times_ns[i - 1], one_each || !all_counted ? 1 : tokens[i]);

@@ -73,6 +73,9 @@ class EventDigest {
 
   // Ok requests of the window; those with as many tokens as events; those that say how many each event holds.
   uint64_t ok = 0, one_token_each = 0, counted = 0;
+  // Of the whole run: ok requests whose usage can be held against what their events say they hold, and those
+  // where the two disagree. The end token comes without output, so one less is no disagreement.
+  uint64_t usage_checked = 0, usage_apart = 0;
   // That came in the window, of ok and cut requests. A request's tokens are spread over its events by the
   // counts these carry, else evenly; without events they came with the end.
   double tokens_in_window = 0;

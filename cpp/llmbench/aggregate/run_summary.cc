@@ -287,6 +287,8 @@ void Summarizer::CountTokens() {
       summary_.merged_events += static_cast<uint64_t>(r.merged_events);
     }
   });
+  summary_.usage_checked = digest_.usage_checked;
+  summary_.usage_apart = digest_.usage_apart;
   if (windowed()) {
     summary_.output_tokens = static_cast<uint64_t>(std::llround(digest_.tokens_in_window));
     summary_.events = digest_.events;

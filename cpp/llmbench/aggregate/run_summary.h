@@ -47,6 +47,7 @@ struct RunSummary {
   std::map<std::string, uint64_t> token_sources;
   double duration_s = 0;  // first sent → last end
   uint64_t input_tokens = 0, output_tokens = 0, cached_tokens = 0, reasoning_tokens = 0;
+  uint64_t usage_checked = 0, usage_apart = 0;  // event_digest.h
   uint64_t events = 0, merged_events = 0, retried = 0, reused = 0, length_mismatched = 0;
   double request_throughput = 0, input_throughput = 0, output_throughput = 0,
          total_throughput = 0;                     // per second

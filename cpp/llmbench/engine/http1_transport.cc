@@ -356,7 +356,7 @@ void Http1Transport::OnOpened(Pool& pool, curl::Opened opened) {
   }
   Link& link = NewLink(pool);
   link.connection = std::move(opened.connection);
-  link.number = static_cast<int32_t>(context_->report.connections_opened++);
+  link.number = CountOpened(opened.connect_ns, opened.tls_ns);
   link.requests = 0;
   link.state = Link::State::kIdle;
   if (const absl::Status status = context_->loop.Add(link.connection->fd(), kWatched, link.tag());

@@ -198,7 +198,7 @@ void Http2Transport::OnOpened(Pool& pool, curl::Opened opened) {
       link.pool = &pool;
       link.connection = std::move(opened.connection);
       link.session = std::make_unique<wire::Http2Session>(kMaxHeaderBytes);
-      link.number = static_cast<int32_t>(context_->report.connections_opened++);
+      link.number = CountOpened(opened.connect_ns, opened.tls_ns);
       link.requests = link.active = 0;
       link.connect_ns = opened.connect_ns;
       link.tls_ns = opened.tls_ns;

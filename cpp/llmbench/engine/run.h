@@ -84,6 +84,8 @@ struct WorkerReport {
   int64_t involuntary_switches = 0, turns = 0, reads = 0, stalls = 0;
   int64_t max_stall_ns = 0;
   int64_t connections_opened = 0;
+  // Over these: the time TCP (and a proxy) took, and TLS.
+  int64_t connect_ns = 0, max_connect_ns = 0, tls_ns = 0, max_tls_ns = 0;
   double in_flight_s = 0;  // requests in flight, integrated over time: Σ(end − sent)
   int64_t clock_uncertainty_ns = 0;
   int clock_steps = 0;

@@ -16,6 +16,15 @@ void Transport::BeginTry(Transfer& transfer, PlannedRequest& request, int32_t co
   if (reused) record.flags |= kReusedConnection;
 }
 
+int32_t Transport::CountOpened(int64_t connect_ns, int64_t tls_ns) {
+  WorkerReport& report = context_->report;
+  report.connect_ns += connect_ns;
+  report.tls_ns += tls_ns;
+  report.max_connect_ns = std::max(report.max_connect_ns, connect_ns);
+  report.max_tls_ns = std::max(report.max_tls_ns, tls_ns);
+  return static_cast<int32_t>(report.connections_opened++);
+}
+
 void Transport::CountSent(Transfer& transfer) {
   LiveCounters& live = context_->live;
   Bump<int64_t>(live.sent, 1);

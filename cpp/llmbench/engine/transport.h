@@ -81,6 +81,8 @@ class Transport {
  protected:
   // A try begins: the row's facts that do not depend on bytes. Counts the try.
   void BeginTry(Transfer& transfer, PlannedRequest& request, int32_t connection, bool reused) const;
+  // A connection is open. Its number within the worker.
+  int32_t CountOpened(int64_t connect_ns, int64_t tls_ns);
   // Just before the first byte goes out: the row's times, and the counters.
   void CountSent(Transfer& transfer);
   // Bytes came. The counters; over() of the transfer says whether the answer is whole.
