@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,8 @@ FAINT = "#6B6B6B"
 GRID = "#E3E3E3"
 
 DPI = 200
+
+_CAPTION_LETTERS_PER_INCH = 16
 
 _RC: Any = {
     "axes.axisbelow": True,
@@ -135,6 +138,14 @@ def title(axes: Axes, heading: str, detail: str = "") -> None:
         )
 
 
+def joined(parts: Sequence[str | None], letters: int) -> str:
+    """The parts that there are as a title's detail: in one line, or a line each when that would be longer than
+    `letters` and reach what stands to its right."""
+    there = [part for part in parts if part]
+    line = " · ".join(there)
+    return line if len(line) <= letters else "\n".join(there)
+
+
 def legend(axes: Axes, handles: Sequence[Artist], labels: Sequence[str]) -> None:
     """The legend outside the data: to the right, or below when a name is too long to stand there."""
     if not handles:
@@ -155,10 +166,12 @@ def legend(axes: Axes, handles: Sequence[Artist], labels: Sequence[str]) -> None
 
 
 def caption(axes: Axes, text: str) -> None:
-    """A line in small grey type at the foot of the figure; nothing on a figure that holds other Axes as well."""
+    """Small grey type at the foot of the figure, in as many lines as its width needs; nothing on a figure that holds
+    other Axes as well."""
     figure = axes.figure
     if isinstance(figure, Figure) and len(figure.axes) == 1 and text:
-        figure.supxlabel(text, x=0.015, ha="left", fontsize=8, color=FAINT)
+        lines = textwrap.wrap(text, int(_CAPTION_LETTERS_PER_INCH * figure.get_figwidth()))
+        figure.supxlabel("\n".join(lines), x=0.015, ha="left", fontsize=8, color=FAINT)
 
 
 def _shortened(text: str, length: int) -> str:

@@ -60,9 +60,7 @@ def timeline(result: Any, ax: Axes | None = None, *, shown: bool = True) -> Axes
         for panel in panels:
             _finish(panel, found, steady)
         panels[-1].set_xlabel("Time since the run's start (s)")
-        style.title(
-            axes, "The run over time", " · ".join(filter(None, (_label(result), load.get("description"))))
-        )
+        style.title(axes, "The run over time", style.joined((_label(result), load.get("description")), 60))
         style.caption(axes, _caption(result, rows, found, steady))
     return axes
 

@@ -80,7 +80,7 @@ def token_timeline(
         axes.set_xlabel("Time since the run's start (s)")
         axes.set_ylabel("Request, by its number in the schedule")
         load = (getattr(result, "config", None) or {}).get("load") or {}
-        style.title(axes, "Every token", " · ".join(filter(None, (_label(result), load.get("description")))))
+        style.title(axes, "Every token", style.joined((_label(result), load.get("description")), 42))
         _legend(axes, limit_s)
         style.caption(axes, _caption(result, len(chosen), len(there), stalled))
     return axes

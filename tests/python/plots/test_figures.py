@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from llmbench import cli
-from llmbench.plots import FIGURES, OLD_NAMES, RESULT_FIGURES, SWEEP_FIGURES
+from llmbench.plots import FIGURES, OLD_NAMES, RESULT_FIGURES, SWEEP_FIGURES, style
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "sweep"
 FEWER: dict[str, list[str]] = {"effective_throughput": ["--sla_gen_tokens_per_sec", "4"]}
@@ -84,3 +85,15 @@ def test_same_results_same_bytes(here: Path, name: str) -> None:
     names = sorted(path.name for path in (here / "one").iterdir())
     assert names == sorted(path.name for path in (here / "two").iterdir())
     assert all((here / "one" / each).read_bytes() == (here / "two" / each).read_bytes() for each in names)
+
+
+@pytest.mark.parametrize("width", [4.0, 8.0])
+def test_a_long_caption_stays_in_the_figure(width: float) -> None:
+    with style.look():
+        axes = style.new_axes(width, shown=False)
+        style.caption(axes, " · ".join(["openai-llmbench-sim-20261123-214130: 40 requests, VALID"] * 3))
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    figure.draw_without_rendering()
+    (text,) = (each for each in figure.texts if "VALID" in each.get_text())
+    assert text.get_window_extent().x1 <= figure.bbox.x1

@@ -174,3 +174,18 @@ def test_into_given_axes(draw: Callable[..., Axes]) -> None:
     assert draw(run_of(100), axes[0]) is axes[0]
     assert not axes[1].child_axes
     figure.savefig("/dev/null", format="png")
+
+
+@pytest.mark.parametrize("draw", [timeline, token_timeline])
+def test_a_long_name_stays_clear_of_the_legend(draw: Callable[..., Axes]) -> None:
+    run = run_of(200)
+    run.path = "results/openai-llmbench-sim-20261123-214511-with-a-label.llmbench"
+    run.config = {"load": {"description": "Poisson, 8 requests/s, at most 64 in flight"}}
+    axes = draw(run, shown=False)
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    figure.draw_without_rendering()
+    (detail,) = (each for each in axes.texts if "20261123" in each.get_text())
+    legends = [panel.get_legend() for panel in figure.axes]
+    top = next(legend for legend in legends if legend is not None)
+    assert not detail.get_window_extent().overlaps(top.get_window_extent())
