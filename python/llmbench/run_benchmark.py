@@ -366,7 +366,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m llmbench.run_
 def _notes(args: argparse.Namespace, display: SweepDisplay) -> None:
     if args.backend is None:
         args.backend = "sim"
-        display.note("no --backend given: measuring the simulated server (--backend sim)")
+        if args.action is None:
+            display.note("no --backend given: measuring the simulated server (--backend sim)")
+        elif args.action != "stop":
+            display.note("no --backend given: starting the simulated server (--backend sim)")
     if args.use_thread:
         display.note("--use_thread changes nothing: clients are neither processes nor threads here")
 
@@ -555,7 +558,8 @@ def _endpoint(args: argparse.Namespace, settings: dict[str, Any], options: Launc
         if not args.client_only:
             return None
         args.base_url, *args.running_replicas = _running_server(settings)
-    args.host, args.port = args.host or "127.0.0.1", args.port or 8000
+    if args.preset and args.backend == "aml" and not has_address:
+        raise ConfigError(f"--preset {args.preset} needs the address of the endpoint: --aml_api_url URL")
     for path in _URL_PATHS:
         if args.base_url and args.base_url.rstrip("/").endswith(path):
             # The old flag took the full address of a request.

@@ -182,6 +182,8 @@ def test_zero_is_a_value(executed: Executed) -> None:
         ),
         (["--port", "9"], "http://127.0.0.1:9", "/v1/completions"),
         ([], "http://127.0.0.1:8000", "/v1/completions"),
+        (["--backend", "tgi", "--host", "h"], "http://h:3000", "/generate_stream"),
+        (["--backend", "mii-generate"], "http://127.0.0.1:8000", "/generate"),
     ],
 )
 def test_a_running_server(executed: Executed, words: list[str], url: str, path: str) -> None:
@@ -224,6 +226,7 @@ def test_a_key_is_kept_out_of_sight(executed: Executed, capsys: pytest.CaptureFi
         (["--mean_prompt_length", "9000"], "--mean_prompt_length 9000 is over --max_prompt_length 4000"),
         (["--backend", "openai", "start"], "the backend openai needs the address of a running server (--base-url"),
         (["start", "--tp_size", "1", "2"], "`start` starts one server, and these settings make 2"),
+        (["--preset", "run_aml"], "--preset run_aml needs the address of the endpoint: --aml_api_url URL"),
         (["--server_args", "'open"], "is no list of arguments: No closing quotation"),
     ],
 )  # fmt: skip
