@@ -463,8 +463,9 @@ def test_unknown_names_get_the_nearest() -> None:
         backends.get("open-ai-chat")
     with pytest.raises(ConfigError, match=r"did you mean llama.cpp"):
         backends.get("lama.cpp")
-    with pytest.raises(ConfigError, match="there are openai, "):
-        backends.get("zzz")
+    for far in ("zzz", "nope"):
+        with pytest.raises(ConfigError, match="there are openai, "):
+            backends.get(far)
 
 
 def test_a_variant_of_a_preset() -> None:

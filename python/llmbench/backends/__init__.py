@@ -74,6 +74,7 @@ def get(name: str | Backend) -> Backend:
     preset = BACKENDS.get(ALIASES.get(name, name))
     if preset is not None:
         return preset
-    near = difflib.get_close_matches(name, [*BACKENDS, *ALIASES], n=1)
+    # Two letters of four that agree, as in "nope" and "openai", are chance.
+    near = difflib.get_close_matches(name, [*BACKENDS, *ALIASES], n=1, cutoff=0.65)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(BACKENDS)}"
     raise ConfigError(f"unknown backend {name!r}: {hint}") from None
