@@ -186,6 +186,6 @@ def test_a_long_name_stays_clear_of_the_legend(draw: Callable[..., Axes]) -> Non
     assert isinstance(figure, Figure)
     figure.draw_without_rendering()
     (detail,) = (each for each in axes.texts if "20261123" in each.get_text())
-    legends = [panel.get_legend() for panel in figure.axes]
+    legends = [panel.get_legend() for panel in (axes, *axes.child_axes)]
     top = next(legend for legend in legends if legend is not None)
     assert not detail.get_window_extent().overlaps(top.get_window_extent())
