@@ -355,6 +355,9 @@ def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
         raise ConfigError(f"the CA file {endpoint.ca_file} cannot be used: {error}") from None
 
 
+_CERTIFICATE_WANTED = ("SSLV3_ALERT_HANDSHAKE_FAILURE", "TLSV13_ALERT_CERTIFICATE_REQUIRED")
+
+
 def _explained(endpoint: Endpoint, url: str, error: Exception, timeout_s: float) -> LlmbenchError:
     """The error as one line that says what to do."""
     at = f"the socket {endpoint.unix_socket}" if endpoint.unix_socket else url
@@ -370,11 +373,11 @@ def _explained(endpoint: Endpoint, url: str, error: Exception, timeout_s: float)
             f"{at}: the server's certificate is refused, {error.verify_message}: {hint}"
         )
     if isinstance(error, ssl.SSLError):
-        hint = (
-            ": does the server speak http?"
-            if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
-            else ""
-        )
+        hint = ""
+        if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+            hint = ": does the server speak http?"
+        elif isinstance(error, ssl.SSLEOFError) or error.reason in _CERTIFICATE_WANTED:
+            hint = ": does the server want a client certificate? None can be given: put a proxy in front"
         return ServerUnreachableError(f"{at}: no TLS connection ({error.reason or error}){hint}")
     if isinstance(error, ConnectionRefusedError | FileNotFoundError):
         return _NotReadyError(f"no server at {at}, connection refused: is the server up?")

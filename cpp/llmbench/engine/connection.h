@@ -36,7 +36,13 @@ class Connection {
   virtual ReadResult Read(char* buffer, size_t capacity, const KernelClock& clock) = 0;
   // Bytes taken, 0 when the socket is full, -1 when the connection is broken (errno says how).
   virtual ptrdiff_t Write(std::span<const iovec> parts) = 0;
+  // The server asked for the client's certificate, which it did not get. With TLS 1.3 the client learns only
+  // from the end of the connection that the server would not go on without.
+  virtual bool certificate_wanted() const { return false; }
 };
+
+inline constexpr char kCertificateWanted[] =
+    "the server wants a client certificate: not supported, put a proxy in front";
 
 // Asks the kernel to stamp what this socket receives. Where it cannot (a Unix socket), reads come unstamped.
 void EnableReceiveTimes(int fd);

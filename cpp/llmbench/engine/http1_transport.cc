@@ -282,7 +282,11 @@ void Http1Transport::OnPeerClosed(Link& link, const ReadResult& read) {
     Start(again);
     return;
   }
-  transfer.OnClosed(read.state == ReadResult::State::kReset, now_ns);
+  if (!transfer.any_bytes() && link.connection->certificate_wanted()) {
+    transfer.End(Outcome::kTlsClientCert, now_ns, kCertificateWanted);
+  } else {
+    transfer.OnClosed(read.state == ReadResult::State::kReset, now_ns);
+  }
   Complete(link, /*reusable=*/false);
 }
 

@@ -48,21 +48,36 @@ Outcome OutcomeOf(CURLcode code, CURL* easy, long socket_errno) {
 
 constexpr unsigned char kHttp2Offer[] = {2, 'h', '2'};
 
-CURLcode OfferHttp2(CURL*, void* context, void*) {
-  const int failed = SSL_CTX_set_alpn_protos(static_cast<SSL_CTX*>(context), kHttp2Offer, sizeof kHttp2Offer);
-  return failed == 0 ? CURLE_OK : CURLE_SSL_CONNECT_ERROR;
+// The connection's TLS session, null where there is none or it is not OpenSSL's.
+SSL* SessionOf(CURL* easy) {
+  curl_tlssessioninfo* session = nullptr;
+  if (curl_easy_getinfo(easy, CURLINFO_TLS_SSL_PTR, &session) != CURLE_OK || session == nullptr ||
+      session->backend != CURLSSLBACKEND_OPENSSL) {
+    return nullptr;
+  }
+  return static_cast<SSL*>(session->internals);
+}
+
+// Where a TLS context keeps the flag that OnCertificateWanted raises.
+int CertificateWantedIndex() {
+  static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
+// The server asks for the client's certificate, of which there is none.
+int OnCertificateWanted(SSL* session, X509**, EVP_PKEY**) {
+  void* const wanted = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(session), CertificateWantedIndex());
+  if (wanted != nullptr) *static_cast<bool*>(wanted) = true;
+  return 0;
 }
 
 // What server and client agreed to speak over TLS; "" when the server did not say.
 std::string AgreedProtocol(CURL* easy) {
-  curl_tlssessioninfo* session = nullptr;
-  if (curl_easy_getinfo(easy, CURLINFO_TLS_SSL_PTR, &session) != CURLE_OK || session == nullptr ||
-      session->backend != CURLSSLBACKEND_OPENSSL || session->internals == nullptr) {
-    return {};
-  }
+  const SSL* const session = SessionOf(easy);
+  if (session == nullptr) return {};
   const unsigned char* name = nullptr;
   unsigned int size = 0;
-  SSL_get0_alpn_selected(static_cast<const SSL*>(session->internals), &name, &size);
+  SSL_get0_alpn_selected(session, &name, &size);
   return {reinterpret_cast<const char*>(name), size};
 }
 
@@ -72,7 +87,19 @@ struct Connector::Attempt {
   Easy easy{curl_easy_init()};
   uint64_t ticket = 0;
   int socket_errno = 0;  // why socket() failed; libcurl does not tell
+  bool http2 = false;    // to be offered
+  bool certificate_wanted = false;
   char error[CURL_ERROR_SIZE] = {};
+
+  // libcurl has made the connection's TLS context.
+  static CURLcode OnTlsContext(CURL*, void* context, void* attempt) {
+    auto* const self = static_cast<Attempt*>(attempt);
+    auto* const tls = static_cast<SSL_CTX*>(context);
+    SSL_CTX_set_ex_data(tls, CertificateWantedIndex(), &self->certificate_wanted);
+    SSL_CTX_set_client_cert_cb(tls, &OnCertificateWanted);
+    const bool failed = self->http2 && SSL_CTX_set_alpn_protos(tls, kHttp2Offer, sizeof kHttp2Offer) != 0;
+    return failed ? CURLE_SSL_CONNECT_ERROR : CURLE_OK;
+  }
 };
 
 Connector::Connector(const Endpoint& endpoint, const std::vector<std::string>& addresses, int64_t timeout_ns,
@@ -132,10 +159,12 @@ std::unique_ptr<Connector::Attempt> Connector::MakeAttempt() {
     curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file_.c_str());
     curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, ca_file_.c_str());
   }
-  if (http2_ && endpoint_.tls) {
+  if (endpoint_.tls) {
+    attempt->http2 = http2_;
     // Not by libcurl's own ALPN: it would then expect to speak HTTP/2 itself.
-    curl_easy_setopt(easy, CURLOPT_SSL_ENABLE_ALPN, 0L);
-    curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, &OfferHttp2);
+    if (http2_) curl_easy_setopt(easy, CURLOPT_SSL_ENABLE_ALPN, 0L);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, &Attempt::OnTlsContext);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, attempt.get());
   }
   if (endpoint_.insecure) {
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
@@ -157,6 +186,7 @@ void Connector::Start(uint64_t ticket) {
   auto attempt = MakeAttempt();
   attempt->ticket = ticket;
   attempt->socket_errno = 0;
+  attempt->certificate_wanted = false;
   attempt->error[0] = '\0';
   active_.push_back(std::move(attempt));
   Attempt* const started = active_.back().get();
@@ -258,6 +288,10 @@ void Connector::Finish(Attempt* attempt, CURLcode code) {
     opened.error = owner->socket_errno != 0  ? std::strerror(owner->socket_errno)
                    : owner->error[0] != '\0' ? owner->error
                                              : curl_easy_strerror(code);
+    if (owner->certificate_wanted && opened.outcome == Outcome::kTlsHandshake) {
+      opened.outcome = Outcome::kTlsClientCert;
+      opened.error = kCertificateWanted;
+    }
     curl_multi_remove_handle(multi_.get(), easy);
     idle_.push_back(std::move(owner));
     opened_.push_back(std::move(opened));
@@ -272,11 +306,16 @@ void Connector::Finish(Attempt* attempt, CURLcode code) {
   curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd);
   const bool tls = endpoint_.tls || endpoint_.proxy.rfind("https://", 0) == 0;
   if (tls) {
-    // Both lived in the attempt.
+    // All of these lived in the attempt.
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, nullptr);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, nullptr);
-    opened.connection = std::make_unique<TlsConnection>(std::move(owner->easy), multi_.get(), fd);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, nullptr);
+    opened.connection =
+        std::make_unique<TlsConnection>(std::move(owner->easy), multi_.get(), fd, owner->certificate_wanted);
     // Only now, attached, does the handle know its session.
+    if (const SSL* session = SessionOf(easy)) {
+      SSL_CTX_set_ex_data(SSL_get_SSL_CTX(session), CertificateWantedIndex(), nullptr);
+    }
     if (const std::string agreed = http2_ && endpoint_.tls ? AgreedProtocol(easy) : "h2"; agreed != "h2") {
       opened.connection.reset();
       opened.outcome = Outcome::kProtocol;

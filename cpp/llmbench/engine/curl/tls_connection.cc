@@ -14,8 +14,8 @@ constexpr size_t kPeekBytes = size_t{1} << 20;
 
 }  // namespace
 
-TlsConnection::TlsConnection(Easy easy, CURLM* multi, int fd)
-    : easy_(std::move(easy)), multi_(multi), fd_(fd) {
+TlsConnection::TlsConnection(Easy easy, CURLM* multi, int fd, bool certificate_wanted)
+    : easy_(std::move(easy)), multi_(multi), fd_(fd), certificate_wanted_(certificate_wanted) {
   EnableReceiveTimes(fd_);
   // Only the first receive attaches the connection to its handle. Nothing can have come: no request was sent.
   char byte;

@@ -11,16 +11,19 @@ namespace llmbench::curl {
 // The handle is connected (CURLOPT_CONNECT_ONLY) and still in the multi, which must outlive the connection.
 class TlsConnection : public Connection {
  public:
-  TlsConnection(Easy easy, CURLM* multi, int fd);
+  // `certificate_wanted`: the server asked for the client's certificate while connecting.
+  TlsConnection(Easy easy, CURLM* multi, int fd, bool certificate_wanted);
   ~TlsConnection() override;
   int fd() const override { return fd_; }
   ReadResult Read(char* buffer, size_t capacity, const KernelClock& clock) override;
   ptrdiff_t Write(std::span<const iovec> parts) override;
+  bool certificate_wanted() const override { return certificate_wanted_; }
 
  private:
   Easy easy_;
   CURLM* const multi_;
   const int fd_;
+  const bool certificate_wanted_;
   // The parts of a request joined: scratch memory, used again.
   std::string joined_;
 };
