@@ -179,7 +179,8 @@ def _facts(result: Result) -> Iterator[tuple[str, str]]:
     summary, config = result.summary, result.config
     endpoint, workload, load = (config.get(name) or {} for name in ("endpoint", "workload", "load"))
     if endpoint.get("url"):
-        yield "server", f"{endpoint['url']} ({endpoint.get('backend')}), model {config.get('model')}"
+        model = f", model {config['model']}" if config.get("model") else ""
+        yield "server", f"{endpoint['url']} ({endpoint.get('backend')}){model}"
     if load.get("description"):
         yield "load", load["description"]
     if workload.get("name"):

@@ -113,6 +113,21 @@ def test_exit_codes(command: Command, script: Any, arguments: tuple[str, ...], c
     assert told in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("mode", ["--quiet", "--json"])
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        (every_other_fails, "5 of 10 requests failed, mostly"),
+        (lambda request: answer(503, b"no"), "10 of 10 requests failed, mostly http_503"),
+    ],
+)
+def test_without_a_report_the_cause_is_told(command: Command, script: Any, told: str, mode: str) -> None:
+    with ScriptedServer(script, get=models("m")) as server:
+        done = run(command, server, "--num-prompts", "10", "--max-concurrency", "1", "--no-save", mode)
+    assert done.stderr.startswith(f"llmbench run: {told}")
+    assert done.stderr.count("\n") == 1
+
+
 def test_strict_wants_a_valid_verdict(command: Command) -> None:
     with ScriptedServer(every_other_fails, get=models("m")) as server:
         loose = ("--num-prompts", "10", "--max-concurrency", "1", "--max-error-rate", "0.5", "--strict")

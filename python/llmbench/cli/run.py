@@ -6,7 +6,7 @@ import argparse
 import json
 import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from llmbench.cli import flags
@@ -162,8 +162,26 @@ def _show(args: argparse.Namespace, result: Result, missed: list[str]) -> None:
         for path in (result.path, result.json_path):
             if path is not None:
                 print(path)
+    if args.quiet or args.json:
+        # Nobody has seen the report: an exit code alone would leave its cause to be guessed.
+        for line in _complaints(args, result):
+            print(f"llmbench run: {line}", file=sys.stderr)
     for line in missed:
         print(f"llmbench run: SLO missed: {line}", file=sys.stderr)
+
+
+def _complaints(args: argparse.Namespace, result: Result) -> Iterator[str]:
+    """Why the exit code will not be 0."""
+    summary = result.summary
+    if summary.failed and (not summary.completed or (summary.error_rate or 0.0) > args.max_error_rate):
+        name = max(summary.errors, key=lambda each: summary.errors[each])
+        text = result.error_messages.get(name)
+        share = f"{summary.failed} of {summary.failed + summary.completed} requests failed"
+        yield f"{share}, mostly {name}{f': {text}' if text else ''}"
+    elif not summary.completed:
+        yield "no request ended"
+    elif args.strict and not result.verdict.valid:
+        yield f"{result.verdict.status}: {'; '.join(result.verdict.reasons)}"
 
 
 # SLOs
