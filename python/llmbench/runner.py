@@ -687,8 +687,10 @@ def _replicas(endpoint: Endpoint | Sequence[Endpoint]) -> tuple[Endpoint, ...]:
                     f"{each.display_url} has another {what} than {first.display_url}: the endpoints of one run are "
                     "replicas and get the same requests; measure different servers one after the other"
                 )
-    if len({each.url for each in endpoints}) < len(endpoints):
-        raise ConfigError("an endpoint of the run was given twice")
+    urls = [each.url for each in endpoints]
+    for each in endpoints:
+        if urls.count(each.url) > 1:
+            raise ConfigError(f"the endpoint {each.display_url} was given twice: name each replica once")
     return endpoints
 
 

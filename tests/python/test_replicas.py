@@ -262,7 +262,7 @@ def test_the_command_takes_several_urls(
     [
         ([], "needs an endpoint"),
         (["http://a"], "an Endpoint is wanted"),
-        ([lb.Endpoint("http://a"), lb.Endpoint("http://a")], "given twice"),
+        ([lb.Endpoint("http://a"), lb.Endpoint("http://a")], "http://a:80/v1/completions was given twice"),
         ([lb.Endpoint("http://a"), lb.Endpoint("http://b", backend="openai-chat")], "another backend"),
         ([lb.Endpoint("http://a", model="m"), lb.Endpoint("http://b", model="n")], "another model"),
         ([lb.Endpoint("http://a"), lb.Endpoint("http://b", extra_body={"x": 1})], "another extra body"),
