@@ -2,6 +2,7 @@
 
     python benchmarks/accuracy/truth.py                 # N = 1, 10, 100, 1000 streams
     python benchmarks/accuracy/truth.py --streams 100
+    python benchmarks/accuracy/truth.py --streams 200 --backends all   # every preset that streams
 
 The server notes, on the clock both share, when its kernel had the last byte of each request and when it wrote
 each token. Client TTFT is first_token − sent; the truth is first write − received; their difference is the
@@ -24,20 +25,39 @@ sys.path.insert(0, str(harness.ROOT / "python"))
 import numpy as np
 import numpy.typing as npt
 
+from llmbench import _core
+from llmbench.backends import BACKENDS, Backend, get
 from llmbench.results import load_result
 from llmbench.truth import Comparison, compare, read_truth
 
+DIALECTS = {
+    "anthropic": "openai",
+    "fastgen": "fastgen-grpc",
+    "mii-generate": "mii",
+    "mii-openai": "mii",
+    "mii-openai-chat": "mii",
+    "ollama-chat": "ollama",
+    "tensorrt_llm_triton": "triton",
+}
+"""What the simulated server speaks to a preset that its dialect is not named after."""
 
-def measure(streams: int, requests: int, tokens: int, directory: Path) -> list[str]:
+
+def dialect_of(backend: Backend) -> str:
+    known = next(option["choices"] for option in _core.sim_options() if option["name"] == "dialect")
+    return DIALECTS.get(backend.name, backend.name if backend.name in known else "openai")
+
+
+def measure(backend: Backend, streams: int, requests: int, tokens: int, directory: Path) -> list[str]:
     server_core, client_core = harness.cores()
-    log = directory / f"truth-{streams}.jsonl"
+    log = directory / f"truth-{backend.name}-{streams}.jsonl"
     fixed = ("--fixed", "--ttft-ms", "50", "--itl-ms", "10", "--truth", str(log))
-    with harness.simulator(server_core, *fixed) as url:
+    with harness.simulator(server_core, "--dialect", dialect_of(backend), *fixed) as url:
         harness.measure(
             harness.run_command(
                 url,
                 directory,
-                *("--num-prompts", str(requests), "--max-concurrency", str(streams), "--ignore-eos"),
+                *("--backend", backend.name, *(("--ignore-eos",) if backend.forces_length else ())),
+                *("--num-prompts", str(requests), "--max-concurrency", str(streams)),
                 *("--random-input-len", "8", "--random-output-len", str(tokens), "--workers", "1"),
             ),
             client_core,
@@ -47,7 +67,7 @@ def measure(streams: int, requests: int, tokens: int, directory: Path) -> list[s
         raise SystemExit(
             f"{len(compared.ttft_ms)} of {requests} requests were recorded, {compared.events} events"
         )
-    return [str(streams), str(requests), *_describe(compared)]
+    return [backend.name, str(streams), str(requests), *_describe(compared)]
 
 
 def _describe(compared: Comparison) -> Sequence[str]:
@@ -67,6 +87,19 @@ def _describe(compared: Comparison) -> Sequence[str]:
     )
 
 
+def chosen(names: Sequence[str]) -> list[Backend]:
+    """The presets of those names; of `all`, each that streams and has a server of its own in the simulator."""
+    if names == ["all"]:
+        return [
+            backend
+            for name, backend in BACKENDS.items()
+            if backend.streams
+            and name == backend.name
+            and name not in ("template", "azure-maas", "azure-maas-chat")
+        ]
+    return [get(name) for name in names]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -76,6 +109,9 @@ def main() -> int:
     parser.add_argument(
         "--rounds", type=int, default=5, help="requests per stream (default 5, at least 20 in all)"
     )
+    parser.add_argument(
+        "--backends", nargs="+", default=["openai"], metavar="NAME", help="presets that stream, or all"
+    )
     harness.add_realtime(parser)
     options = parser.parse_args()
     if options.realtime:
@@ -83,6 +119,7 @@ def main() -> int:
     print(f"{harness.machine()}\n")
     header = [
         *(
+            "preset",
             "streams",
             "requests",
             "true TTFT, ms",
@@ -93,7 +130,8 @@ def main() -> int:
     ]
     with tempfile.TemporaryDirectory() as scratch:
         rows = [
-            measure(streams, max(20, streams * options.rounds), options.tokens, Path(scratch))
+            measure(backend, streams, max(20, streams * options.rounds), options.tokens, Path(scratch))
+            for backend in chosen(options.backends)
             for streams in options.streams
         ]
     print(harness.table(header, rows))

@@ -37,8 +37,16 @@ COMMANDS = {
     "python -m llmbench.run_benchmark": ["-m", "llmbench.run_benchmark"],
     **{f"python -m llmbench.plots.{name}": ["-m", f"llmbench.plots.{name}"] for name in FIGURES},
     "python -m llmbench.plots.selftest": ["-m", "llmbench.plots.selftest"],
-    "python benchmarks/rivals/compare.py": [str(ROOT / "benchmarks" / "rivals" / "compare.py")],
-    "python benchmarks/servers/llamacpp.py": [str(ROOT / "benchmarks" / "servers" / "llamacpp.py")],
+    **{
+        f"python benchmarks/{name}": [str(ROOT / "benchmarks" / name)]
+        for name in (
+            "ceiling/compare.py",
+            "ceiling/waits.py",
+            "profile.py",
+            "rivals/compare.py",
+            "servers/llamacpp.py",
+        )
+    },
 }
 # Commands of servers, whose flags are not ours.
 SERVERS = ("vllm serve", "llama-server", "python -m llama_cpp")
