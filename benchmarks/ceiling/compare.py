@@ -7,6 +7,9 @@ The simulated server has one core, the client another. CPU is user + system time
 less that of a run of one request of the same kind, over the output events (or requests) of the run. Pairs
 alternate (bare, llmbench, bare, …), so that a busy neighbour meets both.
 
+`--only workers` holds two workers against one: the CPU time of the worker threads per output event, with the load of
+the one shared by two, and with twice that load.
+
 `llmbench run` also makes its prompts, in Python, before it sends anything. The second column takes that off too
 (by `--dry-run` with as many prompts): connecting, sending, reading, recording and summing up are left.
 """
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -78,14 +82,24 @@ class Bench:
         assert told["events"] == kind.requests * kind.tokens, told
         return Sample(usage.cpu_s, usage.wall_s, told["requests"], told["events"], usage.peak_rss_mb)
 
-    def command(self, kind: Kind, *arguments: str) -> list[str]:
+    def command(self, kind: Kind, *arguments: str, workers: int = 1) -> list[str]:
         return harness.run_command(
             self.url,
             self.directory,
             *("--num-prompts", str(kind.requests), "--max-concurrency", str(kind.streams)),
             *("--random-input-len", str(PROMPT_WORDS), "--random-output-len", str(kind.tokens)),
-            *("--ignore-eos", "--workers", "1", *arguments),
+            *("--ignore-eos", "--workers", str(workers), *arguments),
         )
+
+    def per_event(self, kind: Kind, workers: int) -> float:
+        """CPU time of the worker threads per output event, µs."""
+        harness.measure(self.command(kind, workers=workers), self.core)
+        [(stored,)] = harness.query(self.directory / "run.llmbench", "SELECT json FROM run")
+        run = json.loads(stored)
+        if run["summary"]["completed"] != kind.requests:
+            raise SystemExit(f"asked for {kind}; {run['summary']['completed']} requests were ok")
+        cpu_s = sum(each["cpu_s"] for each in run["client"]["workers"])
+        return float(cpu_s / run["summary"]["events"] * 1e6)
 
     def llmbench(self, kind: Kind, *arguments: str) -> Sample:
         usage = harness.measure(self.command(kind, *arguments), self.core)
@@ -143,6 +157,34 @@ def compare(bench: Bench, kind: Kind, pairs: int, per: str) -> str:
     )
 
 
+def two_workers(bench: Bench, kind: Kind, rounds: int) -> str:
+    """One worker, two with its load, and two with twice its load, by turns."""
+    twice = Kind(2 * kind.streams, 2 * kind.requests, kind.tokens)
+    runs = {
+        "one worker": (kind, 1),
+        "two workers, the same load": (kind, 2),
+        "two workers, the same load each": (twice, 2),
+    }
+    found: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(rounds):
+        for name, (load, workers) in runs.items():
+            found[name].append(bench.per_event(load, workers))
+        shown = ", ".join(f"{name} {costs[-1]:.2f} µs" for name, costs in found.items())
+        print(f"  round {number + 1}: {shown}", file=sys.stderr)
+    one = statistics.median(found["one worker"])
+    rows = [
+        [name, str(runs[name][0].streams), harness.spread(costs), f"**{statistics.median(costs) / one:.3f}**"]
+        for name, costs in found.items()
+    ]
+    return harness.table(["CPU of the workers", "streams", "µs per event", "ratio of medians"], rows)
+
+
+def worker_cores() -> set[int]:
+    """All but the server's; with only two, both: what a worker shares with the server, it also waits for."""
+    mine = sorted(os.sched_getaffinity(0))
+    return set(mine[1:] if len(mine) > 2 else mine)
+
+
 def open_loop(bench: Bench, rate: int, seconds: int) -> str:
     """Poisson arrivals of one-token requests: the achieved rate and how late the client itself was."""
     kind = Kind(1, rate * seconds, 1)
@@ -197,9 +239,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="two pairs, and a fraction of the load")
     parser.add_argument("--pairs", type=int, help="alternating pairs (default 5)")
     parser.add_argument("--requests", type=int, help="requests of the streaming part (default 15000)")
-    parser.add_argument(
-        "--only", nargs="+", choices=["events", "requests", "open"], default=["events", "requests", "open"]
-    )
+    parts = ("events", "requests", "open", "workers")
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     harness.add_realtime(parser)
     options = parser.parse_args()
     if options.realtime:
@@ -216,6 +257,12 @@ def main() -> int:
                 print(
                     compare(Bench(url, client_core, directory), kind, pairs, "events"), end="\n\n", flush=True
                 )
+        if "workers" in options.only:
+            with harness.simulator(server_core, "--fixed", "--ttft-ms", "50", "--itl-ms", "10") as url:
+                kind = Kind(400, 2000 if options.quick else 6000, 64)
+                print(two_workers(Bench(url, worker_cores(), directory), kind, pairs), end="\n\n", flush=True)
+        if not {"requests", "open"} & set(options.only):
+            return 0
         with harness.simulator(server_core, "--fixed", "--ttft-ms", "5", "--itl-ms", "10") as url:
             bench = Bench(url, client_core, directory)
             if "requests" in options.only:
