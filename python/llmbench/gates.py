@@ -52,6 +52,12 @@ class Gate:
         return value is not None and bool(_SIGNS[self.sign](value, self.limit))
 
     @property
+    def number(self) -> str:
+        """The key as the flat JSON writes it: p99_ttft_ms for p99.0_ttft_ms."""
+        percent, rest = self.percent, self.key.partition("_")[2]
+        return self.key if percent is None else f"p{percent:g}_{rest}"
+
+    @property
     def percent(self) -> float | None:
         """99.0 of p99_ttft_ms; None where it is about no percentile."""
         return percent_of(self.key.partition("_")[0])

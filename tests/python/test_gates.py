@@ -58,6 +58,19 @@ def test_what_meets_it(sign: str, value: float | None, met: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "number"),
+    [
+        ("p99.0_ttft_ms", "p99_ttft_ms"),
+        ("p99.90_e2el_ms", "p99.9_e2el_ms"),
+        ("mean_ttft_ms", "mean_ttft_ms"),
+        ("error_rate", "error_rate"),
+    ],
+)
+def test_where_its_number_is(key: str, number: str) -> None:
+    assert Gate(key, "<=", 1.0).number == number
+
+
+@pytest.mark.parametrize(
     ("part", "percent"), [("p50", 50.0), ("p99.9", 99.9), ("p100", None), ("px", None), ("mean", None)]
 )
 def test_percents(part: str, percent: float | None) -> None:

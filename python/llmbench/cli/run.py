@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import operator
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from llmbench.cli import flags
-from llmbench.errors import ConfigError, ResultsError
+from llmbench.errors import ResultsError
+from llmbench.gates import Gate
 
 if TYPE_CHECKING:
     from llmbench.endpoint import Endpoint
@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     from llmbench.results import Result
     from llmbench.workloads import Workload
 
-_COMPARE: dict[str, Callable[[float, float], bool]] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-    "<": operator.lt,
-    ">": operator.gt,
-}
 _GATE_KEYS = (
     "completed",
     "failed",
@@ -56,7 +50,7 @@ def parser() -> flags.Parser:
 
 def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
-    _check_gates(args)
+    gates = _gates(args)
     load = flags.load_from(args)
     endpoints = flags.endpoints_from(args)
     if load.num_requests is not None and args.num_prompts is None:
@@ -77,7 +71,7 @@ def main(argv: list[str]) -> int:
             warmup_requests=args.warmup_requests,
             warmup_duration=args.warmup_duration,
             goodput=dict(args.goodput),
-            percentiles=_percentiles(args),
+            percentiles=_percentiles(args, gates),
             percentile_metrics=args.percentile_metrics,
             itl=args.itl,
             steady_state=args.steady_state,
@@ -116,7 +110,7 @@ def main(argv: list[str]) -> int:
             raise
         # Measured, and only not kept: what was found is shown all the same.
         result, failure = error.result, error  # type: ignore[assignment]
-    missed = _missed(args.slo, result)
+    missed = _missed(gates, result)
     _show(args, result, missed)
     if failure is not None:
         print(f"llmbench run: {failure}", file=sys.stderr)
@@ -187,64 +181,27 @@ def _complaints(args: argparse.Namespace, result: Result) -> Iterator[str]:
 # SLOs
 
 
-def _split_gate(gate: str) -> tuple[str, str, float]:
-    for sign in ("<=", ">=", "<", ">"):
-        key, found, limit = gate.partition(sign)
-        if found:
-            return key, sign, float(limit)
-    raise ConfigError(f"--slo {gate}: KEY<=NUMBER is wanted")
+def _gates(args: argparse.Namespace) -> list[Gate]:
+    return [Gate.parse(text, latencies=args.percentile_metrics, rates=_GATE_KEYS) for text in args.slo]
 
 
-def _check_gates(args: argparse.Namespace) -> None:
-    import difflib
-
-    for gate in args.slo:
-        key = _split_gate(gate)[0]
-        if key in _GATE_KEYS or _is_latency(key, args.percentile_metrics):
-            continue
-        known = [
-            *_GATE_KEYS,
-            *(f"{part}_{name}_ms" for name in args.percentile_metrics for part in ("mean", "p99")),
-        ]
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-        raise ConfigError(f"--slo {gate}: unknown key {key!r}: {hint}")
-
-
-def _is_latency(key: str, metrics: tuple[str, ...]) -> bool:
-    part, _, rest = key.partition("_")
-    known = part in ("mean", "median", "std") or _percentile_of(part) is not None
-    return known and rest.removesuffix("_ms") in metrics and rest.endswith("_ms")
-
-
-def _percentile_of(part: str) -> float | None:
-    try:
-        value = float(part[1:]) if part.startswith("p") else -1.0
-    except ValueError:
-        return None
-    return value if 0 < value < 100 else None
-
-
-def _percentiles(args: argparse.Namespace) -> tuple[float, ...]:
+def _percentiles(args: argparse.Namespace, gates: list[Gate]) -> tuple[float, ...]:
     """Those asked for, and those an SLO names."""
-    named = [_percentile_of(_split_gate(gate)[0].partition("_")[0]) for gate in args.slo]
+    named = [gate.percent for gate in gates]
     return tuple(dict.fromkeys([*args.metric_percentiles, *(each for each in named if each is not None)]))
 
 
-def _missed(gates: list[str], result: Result) -> list[str]:
+def _missed(gates: list[Gate], result: Result) -> list[str]:
     """The conditions that do not hold; a number that does not exist meets none."""
     values = result.to_json()
     values["error_rate"] = result.summary.error_rate
     values["goodput_share"] = result.summary.get("goodput_share")
     missed = []
     for gate in gates:
-        key, sign, limit = _split_gate(gate)
-        part, _, rest = key.partition("_")
-        percent = _percentile_of(part)
-        value = values.get(key if percent is None else f"p{percent:g}_{rest}")
+        value = values.get(gate.number)
         if value is None:
             missed.append(f"{gate}: there is no such number in this result")
-        elif not _COMPARE[sign](value, limit):
+        elif not gate.met(value):
             missed.append(f"{gate}: it is {value:.6g}")
     return missed
 
