@@ -379,7 +379,7 @@ def _named_sweep(args: argparse.Namespace, display: SweepDisplay) -> int:
     import importlib
 
     from llmbench.errors import LlmbenchError, MissingExtraError
-    from llmbench.sweeping import worst_exit_code
+    from llmbench.sweep_result import worst_exit_code
 
     codes: list[int] = []
     measured: list[Path] = []
@@ -457,7 +457,8 @@ def _sweeps_of(args: argparse.Namespace) -> list[dict[str, Any]]:
 def _sweep(args: argparse.Namespace, display: SweepDisplay) -> tuple[int, Path]:
     """The exit code and where the results are."""
     from llmbench.gates import Gate
-    from llmbench.sweeping import execute, measure_with, served_model
+    from llmbench.sweep_measurement import measure_with
+    from llmbench.sweeping import execute, served_model
 
     settings = _settings(args)
     options = _launch_options(args)
@@ -659,8 +660,8 @@ def _stop(found: Sequence[ServerRecord], spec: SweepSpec, display: SweepDisplay)
 
 
 def _show_plan(spec: SweepSpec, display: SweepDisplay) -> None:
+    from llmbench.sweep_measurement import result_path
     from llmbench.sweep_plan import plan
-    from llmbench.sweeping import result_path
 
     for server in plan(spec):
         how = "running server" if spec.client_only else "start a server"

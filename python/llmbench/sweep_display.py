@@ -30,7 +30,7 @@ from llmbench.sweep_worth import Worth, best_by_goodput
 if TYPE_CHECKING:
     from llmbench.combination import Combination, SweepPoint
     from llmbench.sweep_plan import PlannedPoint, ServerSettings, SweepSpec
-    from llmbench.sweeping import PointOutcome, SweepResult
+    from llmbench.sweep_result import PointOutcome, SweepResult
 
 _VERDICT_STYLE = {"VALID": "green", "UNSTABLE": "yellow", "CLIENT-LIMITED": "yellow", "INVALID": "bold red"}
 _STATE_STYLE = {"failed": "bold red", "interrupted": "yellow", "skipped": "dim", "not run": "dim"}

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import http.client
-import importlib
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from llmbench import launchers, servers
-from llmbench.combination import Combination, SweepPoint, read_json, response_details, write_json
+from llmbench.combination import Combination, SweepPoint, read_json
 from llmbench.errors import (
     ClientLimitError,
     ConfigError,
@@ -31,191 +29,21 @@ from llmbench.errors import (
     ServerUnreachableError,
 )
 from llmbench.interrupts import EXIT_CODES
-from llmbench.sweep_plan import (
-    RESET_PATHS,
-    PlannedPoint,
-    PlannedServer,
-    ServerSettings,
-    SweepSpec,
-    differences,
-    plan,
+from llmbench.sweep_measurement import (
+    Measure,
+    PointInterruptedError,
+    Target,
+    measure_with,
+    reset_caches,
+    result_path,
 )
-from llmbench.sweep_worth import Choice, Worth, choices, worths
+from llmbench.sweep_plan import PlannedPoint, PlannedServer, ServerSettings, SweepSpec, differences, plan
+from llmbench.sweep_result import PointOutcome, SweepResult
 
 if TYPE_CHECKING:
     from llmbench.endpoint import Endpoint
     from llmbench.gates import Gate
-    from llmbench.results import Result
     from llmbench.sweep_display import SweepDisplay
-    from llmbench.workloads import Workload
-
-STATES = ("measured", "existing", "failed", "interrupted", "skipped", "not run")
-"""What became of a point: measured now; its result was there before; no usable result; cut off; impossible on this
-machine; not reached."""
-
-_EXIT_ORDER = (130, 143, 129, 74, 2, 1, 4, 3, 0)
-
-
-def worst_exit_code(codes: Collection[int]) -> int:
-    """The first that applies."""
-    return next((code for code in _EXIT_ORDER if code in codes), 0)
-
-
-@dataclass(frozen=True)
-class PointOutcome:
-    """What became of one combination."""
-
-    combination: Combination
-    state: str
-    path: Path
-    """Where its JSON is, or would be."""
-    result: SweepPoint | None = None
-    """Its numbers, for a point measured now or before."""
-    reason: str = ""
-    """Why there is no result, or what is remarkable about it."""
-    exit_code: int = 0
-    repeat: int = 1
-    """From 1."""
-
-    @property
-    def done(self) -> bool:
-        return self.result is not None
-
-    @property
-    def verdict(self) -> str | None:
-        return self.result.verdict if self.result else None
-
-    @property
-    def summary(self) -> dict[str, float | None]:
-        """The numbers of the console line; None for what was not measured. Empty without a result."""
-        if self.result is None:
-            return {}
-        return {
-            "completed": self.result.completed,
-            "queries_per_s": self.result.queries_per_s,
-            "tokens_per_s": self.result.tokens_per_s,
-            "latency_s": self.result.mean_latency_s,
-            "tpot_s": self.result.mean_tpot_s,
-            "ttft_s": self.result.mean_ttft_s,
-        }
-
-
-@dataclass(frozen=True)
-class SweepResult:
-    """All points of a sweep in the order of its plan, those measured earlier among them."""
-
-    spec: SweepSpec
-    points: tuple[PointOutcome, ...]
-    error: LlmbenchError | None = None
-    """What ended the sweep before its last point, other than the user."""
-    interrupted: bool = False
-    signum: int | None = None
-    gates: tuple[Gate, ...] = ()
-    """The limits under which the best point was asked for."""
-    plot: SweepPlots = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "plot", SweepPlots(self))
-
-    @property
-    def result_dir(self) -> Path:
-        return self.spec.result_dir
-
-    @property
-    def exit_code(self) -> int:
-        codes = {point.exit_code for point in self.points}
-        if self.error is not None:
-            codes.add(self.error.exit_code)
-        if self.interrupted:
-            codes.add(EXIT_CODES.get(signal.Signals(self.signum or signal.SIGINT), 130))
-        return worst_exit_code(codes)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One dict per point, for `pandas.DataFrame(result.rows())`."""
-        return [
-            point.combination.to_args()
-            | {"repeat": point.repeat, "state": point.state}
-            | point.summary
-            | {"verdict": point.verdict}
-            for point in self.points
-        ]
-
-    @property
-    def worths(self) -> list[Worth]:
-        """Per combination, over its repeats: throughput per GPU, goodput, cost."""
-        return worths(point.result for point in self.points if point.result is not None)
-
-    @property
-    def choices(self) -> list[Choice]:
-        """The best combination under each limit."""
-        return choices(self.worths, self.gates)
-
-    def table(self, width: int = 80) -> str:
-        """All points as text."""
-        from llmbench.sweep_display import table_text
-
-        return table_text(self, width)
-
-    def __str__(self) -> str:
-        return self.table()
-
-    def _repr_html_(self) -> str:
-        from llmbench.sweep_display import table_html
-
-        return table_html(self)
-
-
-class SweepPlots:
-    """The figures of a sweep: `result.plot.NAME(...)` is `llmbench.plots.NAME`, given the sweep's results.
-
-    Where the sweep has several server settings or lengths, choose: `throughput_latency(tp_size=2)`.
-    """
-
-    def __init__(self, result: SweepResult) -> None:
-        self._result = result
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        if name not in self.__dir__():
-            raise AttributeError(f"there is no figure {name!r} of a sweep, but {', '.join(self.__dir__())}")
-        figure = getattr(importlib.import_module(f"llmbench.plots.{name}"), name)
-        results = [point.result for point in self._result.points if point.result and point.repeat == 1]
-        return lambda *args, **options: figure(results, *args, **options)
-
-    def __dir__(self) -> list[str]:
-        from llmbench.plots import SWEEP_FIGURES
-
-        return sorted(SWEEP_FIGURES)
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where the requests of a point go."""
-
-    endpoints: tuple[Endpoint, ...]
-    server: launchers.LaunchPlan | None = None
-    """How it was started, where we started it."""
-
-    @property
-    def metrics_urls(self) -> tuple[str, ...]:
-        """Where a started server counts what it did."""
-        commands = self.server.commands if self.server else ()
-        return tuple(each.metrics_url for each in commands if each.metrics_url)
-
-
-Measure = Callable[[SweepSpec, PlannedPoint, Target, Callable[[Mapping[str, Any]], None]], SweepPoint]
-"""Measures one point, writes its result file and returns what the file holds."""
-
-
-class PointInterruptedError(LlmbenchError):
-    """The point was cut off; what was measured lies in its .llmbench file, and it does not count as done."""
-
-    exit_code = 130
-
-    def __init__(self, path: Path | None = None, signum: int | None = None) -> None:
-        super().__init__(f"what was measured until then is in {path}" if path else "nothing was measured")
-        self.signum = signum
 
 
 class SweepStoppedError(LlmbenchError):
@@ -554,162 +382,6 @@ class _Execution:
         self.display.point_finished(outcome)
 
 
-PointId = tuple[Combination, int]
-
-
-def point_id(point: PlannedPoint) -> PointId:
-    return point.combination, point.repeat
-
-
-def result_path(spec: SweepSpec, point: PlannedPoint) -> Path:
-    """Where a point's JSON goes: repeats in directories of their own, so that every directory is one whole sweep."""
-    return result_dir_of(spec, point.repeat) / point.combination.file_name
-
-
-def result_dir_of(spec: SweepSpec, repeat: int) -> Path:
-    return spec.result_dir if repeat == 1 else spec.result_dir / f"repeat{repeat}"
-
-
-def reset_caches(endpoints: Sequence[Endpoint]) -> None:
-    """Asks every server to forget the prefixes it has kept. Raises ConfigError where it will not."""
-    from llmbench import preflight
-
-    for endpoint in endpoints:
-        path = endpoint.full_path(RESET_PATHS[endpoint.preset.name])
-        connection = preflight.open_connection(endpoint, timeout_s=30.0)
-        try:
-            connection.request("POST", path, headers=dict(endpoint.wire_headers()))
-            status = connection.getresponse().status
-        except (OSError, http.client.HTTPException) as error:
-            raise ServerUnreachableError(f"{endpoint.origin}{path}: {error}") from None
-        finally:
-            connection.close()
-        if status // 100 != 2:
-            hint = (
-                "vLLM offers it when started with VLLM_SERVER_DEV_MODE=1"
-                if endpoint.preset.name.startswith("vllm")
-                else "leave --reset_cache out"
-            )
-            raise ConfigError(f"{endpoint.origin}{path} answered {status}, the cache was not emptied: {hint}")
-
-
-def measure_with(run_options: Mapping[str, Any]) -> Measure:
-    """A `Measure` that runs the engine, with further options for `llmbench.run`."""
-
-    def measure(
-        spec: SweepSpec,
-        point: PlannedPoint,
-        target: Target,
-        on_progress: Callable[[Mapping[str, Any]], None],
-    ) -> SweepPoint:
-        return measure_point(spec, point, target, on_progress, run_options)
-
-    return measure
-
-
-def measure_point(
-    spec: SweepSpec,
-    point: PlannedPoint,
-    target: Target,
-    on_progress: Callable[[Mapping[str, Any]], None],
-    run_options: Mapping[str, Any],
-) -> SweepPoint:
-    """Runs the closed loop of one point and writes NAME.llmbench and NAME.json."""
-    from llmbench import load, runner, workloads
-
-    combination = point.combination
-    # The measured lengths are the seed's at every point, for the warm-up takes the last prompts; the words are the
-    # point's own, so that none of its prompts is in the server's prefix cache.
-    lengths = workloads.normal(
-        combination.prompt_length,
-        combination.gen_length,
-        point.warmup_requests + point.num_requests,
-        input_var=spec.prompt_length_var,
-        output_var=spec.max_new_tokens_var,
-        max_input=spec.max_prompt_length,
-        seed=spec.seed,
-    )
-    workload = workloads.synthetic(
-        lengths.prompt_tokens,
-        lengths.output_tokens,
-        seed=point.seed,
-        name="normal",
-        parameters=lengths.parameters,
-    )
-    result = runner.run(
-        target.endpoints if len(target.endpoints) > 1 else target.endpoints[0],
-        workload,
-        load.closed(combination.num_clients, ramp_s=point.ramp_s, ramp_random=True),
-        num_requests=point.num_requests,
-        warmup_requests=point.warmup_requests,
-        stream=spec.stream,
-        ignore_eos=spec.ignore_eos,
-        sampling={"temperature": spec.temperature, "top_p": spec.top_p}
-        | ({"n": spec.n} if spec.n != 1 else {}),
-        seed=spec.seed,
-        result_dir=result_dir_of(spec, point.repeat),
-        result_filename=combination.file_stem(),
-        save_result=False,
-        progress=False,
-        on_progress=on_progress,
-        scrape_metrics=target.metrics_urls or False,
-        server=target.server.to_dict() if target.server else None,
-        **({"num_gpus": combination.tp_size * combination.num_replicas} | dict(run_options)),
-    )
-    return keep(
-        spec,
-        point,
-        target,
-        result,
-        workload,
-        save_text=bool(run_options.get("save_text")),
-    )
-
-
-def keep(
-    spec: SweepSpec,
-    point: PlannedPoint,
-    target: Target,
-    result: Result,
-    workload: Workload,
-    *,
-    save_text: bool = False,
-) -> SweepPoint:
-    """Writes a finished measurement in the sweep's own form and reads it back. Raises PointInterruptedError for one
-    that was cut off, and NoRequestSucceededError for one with nothing to keep: neither counts as done."""
-    if result.interrupted:
-        raise PointInterruptedError(result.path, result.interrupted_by)
-    if not result.summary.completed:
-        raise NoRequestSucceededError(f"no request succeeded{_most_common(result)}")
-    path = result_path(spec, point)
-    write_json(
-        path,
-        combination=point.combination,
-        args=spec.args()
-        | {
-            "num_requests": point.num_requests,
-            "repeat": point.repeat,
-            "prompts_at_limit": int(
-                (workload.prompt_tokens[: point.num_requests] >= spec.max_prompt_length).sum()
-            ),
-            **(target.server.options.to_dict() if target.server else {"server_args": []}),
-            "endpoint": target.endpoints[0].to_dict(),
-        },
-        details=response_details(
-            result.requests,
-            result.events.offsets,
-            result.events.times_ns,
-            start_unix_ns=result.start_unix_ns or 0,
-            streamed=spec.stream,
-            prompts=cast(Sequence[str], workload.prompts) if save_text else None,
-            texts=result.texts if save_text else None,
-        ),
-        llmbench=result.to_json()["llmbench"],
-        duration_s=result.summary.duration_s,
-    )
-    return read_json(path)
-
-
 def served_model(endpoint: Endpoint) -> str:
     """What a running server calls its model, or the first of several. Asks it; raises like a run that cannot begin."""
     from llmbench import preflight
@@ -775,21 +447,18 @@ def forget_interrupt() -> None:
     exec("")
 
 
+PointId = tuple[Combination, int]
+
+
+def point_id(point: PlannedPoint) -> PointId:
+    return point.combination, point.repeat
+
+
 def _exit_code_of(result: SweepPoint, max_error_rate: float) -> int:
     """4 when more requests failed than allowed, else 0."""
     errors = result.llmbench.get("errors")
     failed = sum(errors.values()) if isinstance(errors, Mapping) else 0
     return 4 if failed > max_error_rate * (failed + result.completed) else 0
-
-
-def _most_common(result: Result) -> str:
-    """ ": 31 × connect_refused (Connection refused), 1 × truncated"."""
-    ordered = sorted(result.errors.items(), key=lambda item: -item[1])
-    told = [
-        f"{count} × {name}" + (f" ({result.error_messages[name]})" if result.error_messages.get(name) else "")
-        for name, count in ordered[:3]
-    ]
-    return ": " + ", ".join(told) if told else ""
 
 
 def _concerns_all(error: LlmbenchError, *, started: bool) -> bool:

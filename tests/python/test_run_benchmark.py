@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llmbench import launchers, postprocess_results, run_benchmark, servers, sweeping
+from llmbench import launchers, postprocess_results, run_benchmark, servers, sweep_measurement, sweeping
 from llmbench.cli import execute
 from llmbench.combination import Combination, ResponseDetail, write_json
 from llmbench.endpoint import Endpoint
@@ -19,6 +19,7 @@ from llmbench.errors import ConfigError
 from llmbench.launchers.launcher import Replica
 from llmbench.servers import ServerCommand
 from llmbench.sweep_plan import SweepSpec
+from llmbench.sweep_result import SweepResult
 
 SERVER = """
 import http.server, sys
@@ -53,9 +54,9 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[SweepSpec, Endpoint 
     """What would have been carried out."""
     calls: list[tuple[SweepSpec, Endpoint | None, dict[str, Any]]] = []
 
-    def note(spec: SweepSpec, endpoint: Endpoint | None, **options: Any) -> sweeping.SweepResult:
+    def note(spec: SweepSpec, endpoint: Endpoint | None, **options: Any) -> SweepResult:
         calls.append((spec, endpoint, options))
-        return sweeping.SweepResult(spec, ())
+        return SweepResult(spec, ())
 
     monkeypatch.setattr(sweeping, "execute", note)
     return calls
@@ -196,7 +197,7 @@ def test_a_running_server(executed: Executed, words: list[str], url: str, path: 
 
 def test_options_of_the_engine_reach_it(executed: Executed, monkeypatch: pytest.MonkeyPatch) -> None:
     options: dict[str, Any] = {}
-    monkeypatch.setattr(sweeping, "measure_with", options.update)
+    monkeypatch.setattr(sweep_measurement, "measure_with", options.update)
     command("--idle-timeout", "9", "--goodput", "ttft:200", "tpot:50", "--server_args=--gpu 'H100 SXM'")
     assert options["idle_timeout"] == 9
     assert options["goodput"] == {"ttft": 200, "tpot": 50}

@@ -33,8 +33,10 @@ from llmbench.launchers import LaunchOptions
 from llmbench.launchers.launcher import Replica
 from llmbench.servers import ServerCommand
 from llmbench.sweep_display import SweepDisplay, figures, packed
+from llmbench.sweep_measurement import PointInterruptedError, Target, result_path
 from llmbench.sweep_plan import PlannedPoint, ServerSettings, SweepSpec
-from llmbench.sweeping import PointInterruptedError, SweepResult, Target, execute
+from llmbench.sweep_result import SweepPlots, SweepResult
+from llmbench.sweeping import execute
 
 SERVER = """
 import http.server, os, sys
@@ -78,7 +80,7 @@ class Measurement:
 
 
 def store(spec: SweepSpec, point: PlannedPoint, *, errors: Mapping[str, int] | None = None) -> SweepPoint:
-    path = sweeping.result_path(spec, point)
+    path = result_path(spec, point)
     clients = point.combination.num_clients
     write_json(
         path,
@@ -474,7 +476,7 @@ def test_sweep_refuses_what_does_not_fit() -> None:
 def test_a_sweeps_plots_are_the_sweep_figures() -> None:
     from llmbench.plots import SWEEP_FIGURES
 
-    plots = sweeping.SweepPlots(sweeping.SweepResult.__new__(sweeping.SweepResult))
+    plots = SweepPlots(SweepResult.__new__(SweepResult))
     assert dir(plots) == sorted(SWEEP_FIGURES)
     with pytest.raises(AttributeError, match="no figure 'pie' of a sweep, but effective_throughput"):
         plots.pie  # noqa: B018
