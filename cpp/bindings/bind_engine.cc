@@ -261,7 +261,7 @@ class PyRun {
     py::dict d;
     d["mean"] = static_cast<double>(total_ns) / static_cast<double>(count) / kNsPerMs;
     d["max"] = static_cast<double>(most_ns) / kNsPerMs;
-    return std::move(d);
+    return d;
   }
 
   static py::dict Describe(const LiveLatency& latency) {
