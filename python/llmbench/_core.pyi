@@ -216,7 +216,7 @@ def wire_formats() -> list[dict[str, Any]]:
 def check_wire_rules(wire_format: str, wire_rules: str) -> None:
     """Raises CoreError, which says what is wrong with the rules."""
 
-def guess_wire_format(bytes: bytes) -> list[str]:
+def guess_wire_format(answer: bytes, /) -> list[str]:
     """The wire formats an answer of these bytes looks like, likeliest first."""
 
 class SimServer:

@@ -576,8 +576,8 @@ def _warnings(facts: Facts) -> list[str]:
         if abs(difference) > LIMITS.retokenized * counted:
             found.append(
                 f"the tokenizer counts {retokenized['tokenizer']} tokens in {retokenized['requests']} answers and the "
-                f"server {retokenized['server']} ({difference / counted:+.1%}): it is another tokenizer, or end tokens and markup "
-                "count; numbers per token are by the server's count"
+                f"server {retokenized['server']} ({difference / counted:+.1%}): it is another tokenizer, or end tokens "
+                "and markup count; numbers per token are by the server's count"
             )
     if summary.get("length_mismatched"):
         found.append(

@@ -112,10 +112,7 @@ def test_what_the_backend_can_report_is_told(
 ) -> None:
     assert main(["ping", "--base-url", server.url, "--output-len", "3"]) == 0
     said = capsys.readouterr().out
-    assert (
-        "openai can report TTFT, exact tokens (usage), finish reasons, cached tokens, metrics"
-        in said
-    )
+    assert "openai can report TTFT, exact tokens (usage), finish reasons, cached tokens, metrics" in said
     assert "3 output tokens (counted by usage)" in said
     assert can_report(BACKENDS["aml"]) == (
         "cannot report TTFT, exact tokens, finish reasons, cached tokens, metrics"
