@@ -132,8 +132,8 @@ def explain_answers(endpoint: Endpoint, path: str, body: bytes, timeout_s: float
     seen = recognize(endpoint, timeout_s)
     if seen is None or seen.software.speaks(preset):
         return None
-    if seen.software.preset == "openai" and status not in (404, 405):
-        return None  # many servers have OpenAI's model list beside paths of their own
+    if seen.software.preset == "openai" and preset.encode is None and status not in (404, 405):
+        return None  # many servers have OpenAI's model list beside paths of their own, and none beside gRPC
     return seen.explain(preset)
 
 

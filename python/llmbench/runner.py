@@ -18,7 +18,7 @@ import secrets
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -569,7 +569,7 @@ class _Measurement:
         except ResultsError as error:
             raise failure or error from None
         if not summary["completed"] and summary["errors"].keys() & _UNREADABLE:
-            messages = self._explained(messages)
+            messages = self._explained(messages, summary["errors"])
         interrupted = signum is not None or bool(client.get("interrupted"))
         stored |= {
             "status": "interrupted" if interrupted else "finished",
@@ -614,8 +614,9 @@ class _Measurement:
             if engine.wait(2.0):
                 engine.finish()
 
-    def _explained(self, messages: dict[str, str]) -> dict[str, str]:
-        """The messages of a run without any success, with what answered instead of the server that was named."""
+    def _explained(self, messages: dict[str, str], errors: Iterable[str]) -> dict[str, str]:
+        """The messages of a run without any success, which failed by these classes, with what answered instead of the
+        server that was named."""
         reason = preflight.explain_answers(
             self.endpoint, self.endpoint.path_for(self.streamed, self.server.model), self._first_body
         )
@@ -624,7 +625,7 @@ class _Measurement:
         reason = secrecy.scrub(reason, self.secrets())
         return {
             name: f"{reason} ({said})" if name in _UNREADABLE and said else said or reason
-            for name, said in messages.items()
+            for name, said in (dict.fromkeys(errors, "") | messages).items()
         }
 
     def _notes(self, client: Mapping[str, Any]) -> list[str]:

@@ -117,7 +117,7 @@ def add_target(parser: argparse.ArgumentParser, *, default_backend: str = "opena
         type=int,
         default=100,
         metavar="N",
-        help="requests that share a connection of HTTP/2, at most (100)",
+        help="requests that share a connection of HTTP/2, at most",
     )
     group.add_argument("--proxy", metavar="URL", help="HTTP proxy; the environment's is not used")
     group.add_argument(

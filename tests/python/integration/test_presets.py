@@ -276,6 +276,8 @@ def test_the_wrong_server_says_what_it_is(dialect: str, name: str, told: str) ->
         ("tgi", "mii-generate", "did you mean --backend tgi?"),
         ("triton", "naive_transformers", "did you mean --backend tensorrt_llm_triton?"),
         ("openai", "jetstream", "did you mean --backend openai?"),
+        ("openai", "fastgen", "did you mean --backend openai?"),
+        ("tgi", "fastgen", "did you mean --backend tgi?"),
     ],
 )
 def test_the_wrong_server_is_told_after_the_run_where_nothing_was_asked_before(
