@@ -86,37 +86,48 @@ def _cpu_model() -> str | None:
     return None
 
 
+CGROUPS, CGROUPS_V1 = Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/cpu")
+
+
 def _cgroup_directories() -> list[Path]:
-    """This process's cgroup (version 2, or the cpu controller of version 1) and the roots containers see instead."""
+    """This process's cgroup (version 2, or the cpu controller of version 1) and those it lies in, innermost first. A
+    container may see its own under the root only."""
     found: list[Path] = []
     for line in (_read("/proc/self/cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            found.append(Path("/sys/fs/cgroup") / path.lstrip("/"))
+            root = CGROUPS
         elif "cpu" in controllers.split(","):
-            found.append(Path("/sys/fs/cgroup/cpu") / path.lstrip("/"))
-    return [*found, Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/cpu")]
+            root = CGROUPS_V1
+        else:
+            continue
+        own = root / path.lstrip("/")
+        found += [own, *(each for each in own.parents if each.is_relative_to(root))]
+    return list(dict.fromkeys([*found, CGROUPS, CGROUPS_V1]))
 
 
 def _throttled_periods() -> int | None:
-    for directory in _cgroup_directories():
-        value = _fields(str(directory / "cpu.stat"), "nr_throttled")
-        if value:
-            return value[0]
-    return None
+    """Whoever set the limit: of this cgroup and of all that it lies in."""
+    counts = [_fields(str(each / "cpu.stat"), "nr_throttled") for each in _cgroup_directories()]
+    told = [count[0] for count in counts if count]
+    return sum(told) if told else None
 
 
 def _cgroup_cpus() -> float | None:
-    for directory in _cgroup_directories():
-        limit = _read(directory / "cpu.max")
-        if limit is not None:
-            quota, period = limit.split()
-            return None if quota == "max" else int(quota) / int(period)
-        quota_us = _read(directory / "cpu.cfs_quota_us")
-        period_us = _read(directory / "cpu.cfs_period_us")
-        if quota_us is not None and period_us is not None:
-            return None if int(quota_us) < 0 else int(quota_us) / int(period_us)
-    return None
+    """The least that any of them allows."""
+    limits = [limit for each in _cgroup_directories() if (limit := _cpus_of(each)) is not None]
+    return min(limits, default=None)
+
+
+def _cpus_of(directory: Path) -> float | None:
+    limit = _read(directory / "cpu.max")
+    if limit is not None:
+        quota, period = limit.split()
+        return None if quota == "max" else int(quota) / int(period)
+    quota_us, period_us = (_read(directory / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
+    if quota_us is None or period_us is None or int(quota_us) < 0:
+        return None
+    return int(quota_us) / int(period_us)
 
 
 def _cgroup_memory() -> int | None:

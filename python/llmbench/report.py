@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmbench.options import METRICS
 from llmbench.results import percent_name
 from llmbench.steadiness import LEAST_BINS
 
@@ -29,6 +30,7 @@ _COLOURS = {"VALID": "#1a7f37", "UNSTABLE": "#9a6700", "CLIENT-LIMITED": "#9a670
 _LATENCY_ROWS = (
     ("ttft", "TTFT"),
     ("ttft_from_schedule", "TTFT from schedule"),
+    ("ttfat", "first answer token"),
     ("tpot", "TPOT"),
     ("itl", "ITL"),
     ("icl", "ICL (between chunks)"),
@@ -300,7 +302,7 @@ def _token_line(summary: Any) -> str:
 
 
 def _latency_rows(result: Result, percents: list[float]) -> Iterator[tuple[str, ...]]:
-    open_loop = (result.config.get("load") or {}).get("arrival") not in ("closed", None)
+    open_loop = _open_loop(result)
     latencies = result.summary.latencies
     for name, title in _LATENCY_ROWS:
         values = latencies.get(name)
@@ -308,6 +310,8 @@ def _latency_rows(result: Result, percents: list[float]) -> Iterator[tuple[str, 
             continue
         if name.endswith("_from_schedule") and not open_loop:
             continue
+        if name == "ttfat" and not result.summary.get("reasoning_tokens"):
+            continue  # the first token is its
         if (
             name == "icl"
             and "itl" in latencies
@@ -454,7 +458,29 @@ def _notes(result: Result, bounded: bool) -> Iterator[str]:
             "≥: too few independent requests, or separate bad moments, to tell this percentile; "
             "needs N: so many requests would"
         )
+    if flagged := list(_from_few_excursions(result)):
+        yield f"few separate excursions above a percentile: {'; '.join(flagged)}"
     yield from result.verdict.warnings
+
+
+def _from_few_excursions(result: Result) -> Iterator[str]:
+    """The percentiles shown whose values hang together too much to tell them, however many they are: how many separate
+    excursions above them there were."""
+    for name, title in _LATENCY_ROWS:
+        values = result.summary.latencies.get(name)
+        if name not in METRICS or values is None:
+            continue
+        counted = []
+        for percent in values.percentiles:
+            interval = result.summary.intervals.get(f"{percent_name(percent)}_{name}_ms")
+            if interval is not None and (interval.reason or "").startswith("from "):
+                counted.append(f"{percent_name(percent)} from {interval.excursions}")
+        if counted:
+            yield f"{title} {', '.join(counted)}"
+
+
+def _open_loop(result: Result) -> bool:
+    return (result.config.get("load") or {}).get("arrival") not in ("closed", None)
 
 
 def milliseconds(value: float | None) -> str:

@@ -349,7 +349,7 @@ def run_queue(facts: Facts) -> Finding:
         return _absent("run_queue", LIMITS.run_queue, "the kernel keeps no account")
     text = (
         f"a worker waited {max(shares):.0%} of the time for a processor, limit {LIMITS.run_queue:.0%}: "
-        "stop what else runs here, or use fewer --workers"
+        "stop what else runs here, pin the server to other cores, or use fewer --workers"
     )
     bad = max(shares) > LIMITS.run_queue
     switches = sum(worker.get("involuntary_switches") or 0 for worker in workers)

@@ -210,3 +210,48 @@ def test_a_bound_is_explained_only_where_one_is_shown() -> None:
     assert noted("p99_ttft_ms")
     assert not noted("p99_tpot_from_nowhere_ms")
     assert not noted("mean_e2el_ms")  # a mean is shown without a sign
+
+
+def test_few_excursions_are_named() -> None:
+    flagged = {"n_eff": 900.0, "supported": False, "excursions": 7, "reason": "from 7 excursions"}
+    intervals = {"p50_ttft_ms": {**flagged, "excursions": 12}, "p99_ttft_ms": flagged, "p99_ttfb_ms": flagged}
+    told = "few separate excursions above a percentile: TTFT p50 from 12, p99 from 7"
+    assert f"note: {told} note:" in " ".join(report.text(result(summary={"intervals": intervals})).split())
+    assert "excursions" not in report.text(result())
+
+
+def test_how_connections_came_about() -> None:
+    shown = result(summary={"reuse_share": 0.975, "retried_share": 0.0015})
+    shown.client = {
+        "connections": 16,
+        "resolve_ms": 0.4,
+        "connect_ms": {"mean": 0.25, "max": 1.5},
+        "tls_ms": {"mean": 3.0, "max": 9.0},
+    }
+    told = (
+        "16 opened, 97.5% of requests reused one, 0.15% were written again, DNS 0.4 ms, connect 0.25 ms (max 1.5), "
+        "TLS 3 ms (max 9)"
+    )
+    assert told in " ".join(shown.report().split())
+
+
+@pytest.mark.parametrize(
+    ("summary", "told"),
+    [
+        ({"cached_share": 0.0056}, "900 in (5 cached, 0.6%)"),
+        ({"length_ok_share": 0.98}, "length 90, 98.0% of the asked length"),
+        ({"achieved_concurrency": 0.998}, "peak 7; slots in use 99.8% of the time"),
+        ({"output_throughput_per_user": 42.0}, "42 output tokens/s (1 / mean TPOT)"),
+        (
+            {
+                "request_throughput_per_gpu": 1.5,
+                "output_throughput_per_gpu": 24.0,
+                "total_throughput_per_gpu": 100.0,
+            },
+            "1.5 requests/s, 24 output tokens/s, 100.0 total tokens/s",
+        ),
+        ({"reasoning_tokens": 3, "latency_ms": {"ttfat": LATENCY}}, "first answer token 12.35"),
+    ],
+)
+def test_what_is_told_where_it_is_known(summary: dict[str, Any], told: str) -> None:
+    assert told in " ".join(report.text(result(summary=summary)).split())
