@@ -9,6 +9,7 @@ import contextlib
 import html
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -43,7 +44,11 @@ class SweepDisplay:
         self.console = console or Console(highlight=False, quiet=quiet)
         self._errors = Console(highlight=False, stderr=True) if quiet else self.console
         """Errors are told in any case."""
-        self._live = progress and not quiet and (self.console.is_terminal or self.console.is_jupyter)
+        # In a notebook a bar that moves needs widgets; rich would warn of them at every output.
+        can_move = (
+            find_spec("ipywidgets") is not None if self.console.is_jupyter else self.console.is_terminal
+        )
+        self._live = progress and not quiet and can_move
         self._bar: Progress | None = None
         self._total = 0
         self._finished = 0

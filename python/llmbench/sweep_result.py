@@ -125,6 +125,10 @@ class SweepResult:
 
         return table_text(self, width)
 
+    def __repr__(self) -> str:
+        done = f"{sum(point.done for point in self.points)} of {len(self.points)} points done"
+        return f"<SweepResult {self.spec.model} on {self.spec.backend}: {done}, {self.result_dir}/>"
+
     def __str__(self) -> str:
         return self.table()
 

@@ -301,6 +301,8 @@ def test_what_keeps_every_point_from_being_measured_is_raised_in_python(
     result = sweeping.sweep(num_clients=[1, 2], quiet=True)
     assert states(result) == ["measured", "failed"]
     assert result.error is error
+    assert repr(result).startswith("<SweepResult ")
+    assert "1 of 2 points done" in repr(result)
 
 
 def test_errors_are_told_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
@@ -534,3 +536,10 @@ def test_caches_are_emptied_before_each_point(tmp_path: Path, status: int, state
         assert len(asked) == 2
     else:
         assert "answered 404, the cache was not emptied" in result.points[0].reason
+
+
+@pytest.mark.parametrize("widgets", [True, False])
+def test_a_notebook_without_widgets_has_no_bar(monkeypatch: pytest.MonkeyPatch, widgets: bool) -> None:
+    monkeypatch.setattr("llmbench.sweep_display.find_spec", lambda _: object() if widgets else None)
+    display = SweepDisplay(console=Console(force_jupyter=True))
+    assert display._live is widgets
