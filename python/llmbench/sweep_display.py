@@ -345,8 +345,9 @@ def _print_tables(console: Console, result: SweepResult) -> None:
         console.print(table)
     worth = worth_table(result.worths)
     if worth is not None:
+        priced = any(each.cost is not None for each in result.worths)
         console.print()
-        console.print("per GPU, and what it costs", style="bold")
+        console.print("per GPU, and what it costs" if priced else "per GPU", style="bold")
         console.print(worth)
     lines = choice_lines(result)
     if lines:

@@ -236,6 +236,7 @@ def test_the_best_point_is_named_with_its_cost() -> None:
         "--tp_size", "1", "2", "--num_clients", "1", "2", "--repeats", "2", *SMALL, *wanted
     )
     assert code == 0, shown
+    assert "per GPU, and what it costs\n" in shown
     assert "USD per 1M" in shown
     assert "best for mean_ttft_ms<=100: prompt 50, gen 8, TP 1" in shown
     assert "best for mean_ttft_ms<=0.001: no point meets it; the closest is" in shown

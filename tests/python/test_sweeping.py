@@ -185,6 +185,7 @@ def test_streamed_points_show_token_times() -> None:
     assert "Token generation latency: 0.250 s/token, First token received: 0.500 s" in shown
     assert result.points[0].summary["ttft_s"] == pytest.approx(0.5)
     assert "TTFT" in result.table()
+    assert "\nper GPU\n" in result.table()  # no price was given
 
 
 def test_existing_results_are_skipped_and_no_server_is_started_for_them(
