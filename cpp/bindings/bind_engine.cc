@@ -333,7 +333,9 @@ class PyRun {
     d["resolve_ms"] = report.resolve_ms;
     d["process_cpu_s"] = report.process_cpu_s;
     d["read_lateness_ms"] = Describe(stats.read_lateness);
-    d["merged_width_ms"] = Describe(stats.merged_width);
+    py::dict widths = Describe(stats.merged_width);
+    widths["shares_from"] = stats_.MergedWidthShares();
+    d["merged_width_ms"] = std::move(widths);
     py::list workers;
     int64_t connections = 0, stalls = 0, uncertainty_ns = 0;
     int64_t connect_ns = 0, max_connect_ns = 0, tls_ns = 0, max_tls_ns = 0;

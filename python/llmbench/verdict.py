@@ -7,7 +7,6 @@ returns a `Finding`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -411,8 +410,8 @@ def read_lateness(facts: Facts) -> Finding:
 
 
 def merging(facts: Facts) -> Finding:
-    """Events that shared a read over a time that matters. The share of wide ones is bounded from the
-    widths' percentiles."""
+    """Events that shared a read over a time that matters. The share of wide ones is that of the nearest width below the
+    limit which the engine counts from: at most a fifth narrower."""
     events, merged = facts.summary.get("events") or 0, facts.summary.get("merged_events") or 0
     if not events:
         return _absent("merged_share", LIMITS.merged_share, "no events")
@@ -621,13 +620,11 @@ def _last_wait_ms(rows: Row) -> float:
 
 
 def _share_above(widths: Mapping[str, Any], limit: float) -> float:
-    """The largest share of values above `limit` that their percentiles allow."""
+    """The largest share of values above `limit` that what is kept of them allows."""
     if not widths.get("count") or widths["max"] <= limit:
         return 0.0
-    if widths["p99"] <= limit:
-        return 0.01
-    if widths.get("p90", math.inf) <= limit:
-        return 0.10
-    if widths["p50"] <= limit:
-        return 0.50
+    # Shares fall with the width: of those below the limit, the last is the nearest.
+    for width, share in reversed(widths.get("shares_from") or ()):
+        if width <= limit:
+            return float(share)
     return 1.0

@@ -215,23 +215,30 @@ def test_late_reads_matter_where_the_kernel_gave_no_times() -> None:
     assert "p99 0.90 ms, limit 0.50 ms" in found.reasons[0]
 
 
+def widths(**changes: Any) -> dict[str, Any]:
+    """Of merged events; the limit is 0.5 ms."""
+    made: dict[str, Any] = {"count": 900, "p50": 0.1, "p90": 0.2, "p99": 0.4, "max": 9.0}
+    return {"merged_width_ms": made | {"shares_from": [(0.1, 1.0), (0.4, 0.5), (0.6, 0.1)]} | changes}
+
+
 @pytest.mark.parametrize(
-    ("merged", "widths", "status"),
+    ("merged", "client", "share"),
     [
-        (150, {"count": 150, "p50": 9.0, "p90": 9.0, "p99": 9.0, "max": 9.0}, "VALID"),
-        (900, {"count": 900, "p50": 9.0, "p90": 9.0, "p99": 9.0, "max": 9.0}, "CLIENT-LIMITED"),
-        (900, {"count": 900, "p50": 0.1, "p90": 0.2, "p99": 0.4, "max": 0.49}, "VALID"),
-        (900, {"count": 900, "p50": 0.1, "p90": 0.2, "p99": 0.4, "max": 9.0}, "VALID"),
-        (900, {"count": 900, "p50": 0.1, "p90": 0.2, "p99": 4.0, "max": 9.0}, "VALID"),
-        (900, {"count": 900, "p50": 0.1, "p90": 0.9, "p99": 4.0, "max": 9.0}, "CLIENT-LIMITED"),
+        (0, widths(count=0), 0.0),
+        (900, widths(max=0.5), 0.0),
+        (900, widths(), 0.09 * 0.5),
+        (300, widths(), 0.03 * 0.5),
+        (900, widths(shares_from=[(0.1, 1.0), (0.5, 0.01)]), 0.09 * 0.01),
+        (900, widths(shares_from=[(0.6, 0.1)]), 0.09),
+        (900, widths(shares_from=[]), 0.09),
     ],
 )
 def test_merged_events_matter_when_they_are_many_and_wide(
-    merged: int, widths: dict[str, float], status: str
+    merged: int, client: dict[str, Any], share: float
 ) -> None:
-    assert (
-        judge(facts(summary={"merged_events": merged}, client={"merged_width_ms": widths})).status == status
-    )
+    found = judge(facts(summary={"merged_events": merged}, client=client))
+    assert found.evidence["merged_share"]["value"] == pytest.approx(share)
+    assert found.status == ("CLIENT-LIMITED" if share > 0.02 else "VALID")
 
 
 def test_a_growing_queue_is_unstable() -> None:

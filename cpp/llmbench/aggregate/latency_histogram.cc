@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstddef>
+#include <numeric>
 
 namespace llmbench {
 namespace {
@@ -59,6 +61,13 @@ void LatencyHistogram::Clear() {
   count_ = 0;
   min_ = max_ = 0;
   sum_ = 0;
+}
+
+double LatencyHistogram::ShareFrom(int64_t value_ns) const {
+  if (count_ == 0) return 0;
+  const auto first = counts_.begin() + static_cast<std::ptrdiff_t>(IndexOf(value_ns));
+  return static_cast<double>(std::accumulate(first, counts_.end(), uint64_t{0})) /
+         static_cast<double>(count_);
 }
 
 double LatencyHistogram::mean() const { return count_ == 0 ? 0 : sum_ / static_cast<double>(count_); }

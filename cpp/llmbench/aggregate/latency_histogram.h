@@ -30,6 +30,9 @@ class LatencyHistogram {
   // The smallest bucket's middle such that at least p of all values lie at or below it. p in [0, 1].
   // 0 when empty.
   int64_t Percentile(double p) const;
+  // The share of values in the bucket of `value_ns` or above it: those at least so large, and at most 0.1 %
+  // smaller. 0 when empty.
+  double ShareFrom(int64_t value_ns) const;
 
   // Bucket counts, for storing and merging elsewhere; index ↔ value by these two.
   std::span<const uint64_t> counts() const { return counts_; }

@@ -1,6 +1,7 @@
 #include "llmbench/aggregate/live_stats.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "llmbench/aggregate/order_statistics.h"
@@ -82,6 +83,18 @@ LiveSnapshot LiveStats::Snapshot() const {
   snapshot.read_lateness = Describe(read_lateness_);
   snapshot.merged_width = Describe(merged_width_);
   return snapshot;
+}
+
+std::vector<std::pair<double, double>> LiveStats::MergedWidthShares() const {
+  constexpr double kNarrowestNs = 10'000, kStep = 0.25;
+  const std::lock_guard lock(mutex_);
+  std::vector<std::pair<double, double>> shares;
+  const auto widest = static_cast<double>(merged_width_.max());
+  for (int i = 0; kNarrowestNs * std::exp2(kStep * i) <= widest; ++i) {
+    const double width_ns = std::floor(kNarrowestNs * std::exp2(kStep * i));
+    shares.emplace_back(Ms(width_ns), merged_width_.ShareFrom(static_cast<int64_t>(width_ns)));
+  }
+  return shares;
 }
 
 LiveInterval LiveStats::TakeInterval() {

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "llmbench/aggregate/latency_histogram.h"
 #include "llmbench/record/recorder.h"
@@ -46,6 +48,9 @@ class LiveStats final : public RecordObserver {
   void OnSample(ClientSample kind, int64_t value_ns) override;
 
   LiveSnapshot Snapshot() const;
+  // How the widths of merged events are spread: what share of them is at least so many milliseconds wide, for
+  // widths a quarter of a power of two apart. Empty without any.
+  std::vector<std::pair<double, double>> MergedWidthShares() const;
   // What came since the call before. For one reader only.
   LiveInterval TakeInterval();
 

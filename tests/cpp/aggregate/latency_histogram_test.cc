@@ -86,6 +86,18 @@ TEST(LatencyHistogram, PercentilesAreWithinATenthOfAPercent) {
   }
 }
 
+TEST(LatencyHistogram, SharesFromAValueOn) {
+  LatencyHistogram histogram;
+  EXPECT_EQ(histogram.ShareFrom(0), 0);
+  histogram.RecordN(100, 3);
+  histogram.Record(1'000'000);
+  EXPECT_EQ(histogram.ShareFrom(0), 1);
+  EXPECT_EQ(histogram.ShareFrom(100), 1);
+  EXPECT_EQ(histogram.ShareFrom(101), 0.25);
+  EXPECT_EQ(histogram.ShareFrom(1'000'000), 0.25);
+  EXPECT_EQ(histogram.ShareFrom(1'002'000), 0);
+}
+
 TEST(LatencyHistogram, MergingAddsUpAndClearingEmpties) {
   LatencyHistogram a, b;
   a.RecordN(100, 3);

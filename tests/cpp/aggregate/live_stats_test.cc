@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cmath>
 #include <thread>
+#include <utility>
 
 #include "llmbench/base/clock.h"
 #include "llmbench/record/event_blob.h"
@@ -98,6 +99,20 @@ TEST(LiveStats, NothingYetIsNaN) {
   EXPECT_EQ(s.requests, 0u);
   EXPECT_TRUE(std::isnan(s.ttft.p50_ms));
   EXPECT_TRUE(std::isnan(s.read_lateness.max_ms));
+}
+
+TEST(LiveStats, SharesOfMergedWidths) {
+  LiveStats stats;
+  EXPECT_TRUE(stats.MergedWidthShares().empty());
+  for (int i = 1; i <= 100; ++i) stats.OnSample(ClientSample::kMergedWidth, i * 10'000);
+  const auto shares = stats.MergedWidthShares();
+  ASSERT_EQ(shares.size(), 27u);  // 0.01 ms to 0.01 × 2^6.5 ms
+  EXPECT_EQ(shares.front(), std::make_pair(0.01, 1.0));
+  for (size_t i = 1; i < shares.size(); ++i) {
+    EXPECT_NEAR(shares[i].first / shares[i - 1].first, std::exp2(0.25), 1e-3);
+    EXPECT_LE(shares[i].second, shares[i - 1].second);
+    EXPECT_NEAR(shares[i].second, 1.01 - shares[i].first, 0.01);
+  }
 }
 
 TEST(LiveStats, SnapshotsAreWhole) {
