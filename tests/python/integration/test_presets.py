@@ -138,6 +138,7 @@ def test_streams(name: str, dress: str, tmp_path: Path) -> None:
         result = measured(url, name)
     assert (result.summary.completed, result.summary.failed) == (REQUESTS, 0), result.error_messages
     compared = compare(result, read_truth(log))  # as many events in each answer as were written
+    assert result.summary.usage_apart == 0, "usage and what the events say they hold"
     preset = BACKENDS[name]
     if preset.counts:
         assert counts(result) == written(log)
