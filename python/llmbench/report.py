@@ -16,6 +16,7 @@ from llmbench.steadiness import LEAST_BINS
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from llmbench.results import Distribution, Interval, Result
 
@@ -121,7 +122,7 @@ def show(result: Result, console: Console | None = None) -> None:
             table.add_column(name, justify="right", no_wrap=True)
         for row in rows:
             table.add_row(*row)
-        console.print(table)
+        _print_whole(console, table)
         console.print()
     if report.replicas:
         table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
@@ -145,6 +146,18 @@ def show(result: Result, console: Console | None = None) -> None:
         console.print(Text(f"note: {note}"))
     if report.notes:
         console.print()
+
+
+def _print_whole(console: Console, table: Table) -> None:
+    """Prints a table of numbers: closer together where it is too wide, and beyond the edge rather than with a number
+    cut short."""
+    from rich.measure import Measurement
+
+    unlimited = console.options.update(max_width=1000)
+    if Measurement.get(console, unlimited, table).maximum > console.width:
+        table.padding = (0, 1, 0, 0)
+    table.width = max(Measurement.get(console, unlimited, table).maximum, 1)
+    console.print(table, crop=False)
 
 
 def text(result: Result, width: int = 80) -> str:

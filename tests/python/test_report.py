@@ -99,6 +99,20 @@ def test_nothing_is_wider_than_asked_and_nothing_trails() -> None:
         assert all(line == line.rstrip() for line in lines)
 
 
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_no_number_is_cut_short(width: int) -> None:
+    percents = [50, 75, 90, 95, 99, 99.9]
+    wide = dict.fromkeys(SHOWN, LATENCY | {"percentiles": [123456.7] * len(percents)})
+    made = result(summary={"percents": percents, "latency_ms": wide})
+
+    def table(width: int) -> list[str]:
+        shown = report.text(made, width)
+        start = shown.index("\nms ")
+        return shown[start : shown.index("\n\n", start)].split()
+
+    assert table(width) == table(500)
+
+
 def test_latencies_line_up() -> None:
     lines = {line.split("  ")[0]: line.split() for line in report.text(result()).splitlines()}
     assert lines["TTFT"] == ["TTFT", "12.35", "12.00", "1000.0", "123457"]
