@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,6 +57,41 @@ def test_the_signature_of_run_is_its_options() -> None:
     plain = options.RunOptions()
     for name in fields:
         assert (given[name].default or None) == (getattr(plain, name) or None), name
+
+
+class Letters:
+    """A tokenizer whose tokens are characters."""
+
+    def encode_batch(self, texts: list[str], add_special_tokens: bool) -> list[Any]:
+        return [SimpleNamespace(ids=list(text)) for text in texts]
+
+
+@pytest.mark.parametrize("save_text", [True, False])
+def test_a_tokenizer_that_disagrees_with_the_server_is_named(
+    server: ScriptedServer, tmp_path: Path, save_text: bool
+) -> None:
+    result = measure(server.url, tmp_path, tokenizer=Letters(), save_text=save_text)
+    assert result.summary.token_sources == {"usage": 8}
+    told = [warning for warning in result.verdict.warnings if "the tokenizer counts" in warning]
+    if not save_text:
+        assert told == []
+        return
+    assert result.client["retokenized"] == {
+        "requests": 8,
+        "server": 32,
+        "tokenizer": sum(map(len, result.texts)),
+    }
+    assert len(told) == 1
+    assert "and the server 32" in told[0]
+
+
+def test_what_connections_took_is_told(server: ScriptedServer, tmp_path: Path) -> None:
+    result = measure(server.url, tmp_path, connect="new")
+    assert result.client["connections"] == 8
+    assert 0 < result.client["connect_ms"]["mean"] <= result.client["connect_ms"]["max"]
+    assert result.client["tls_ms"] == {"mean": 0, "max": 0}
+    assert (result.summary.reuse_share, result.summary.retried_share) == (0, 0)
+    assert 0 < result.summary.achieved_concurrency <= 1
 
 
 def test_a_run(server: ScriptedServer, tmp_path: Path) -> None:
