@@ -310,15 +310,18 @@ def test_the_report_says_how_sure_it_is(result: Result) -> None:
     assert "needs 368" in result._repr_html_()
 
 
-def test_many_unsupported_columns_still_fit(tmp_path: Path) -> None:
-    path = run_of(tmp_path / "a.llmbench", 3, scheduled_ns=-(10**14))
+@pytest.mark.parametrize(("behind_s", "width"), [(10, 80), (100_000, 90)])
+def test_many_unsupported_columns_still_fit(behind_s: int, width: int, tmp_path: Path) -> None:
+    path = run_of(tmp_path / "a.llmbench", 3, scheduled_ns=-behind_s * 10**9)
     config = {"percentiles": [50, 90, 95, 99], "load": {"arrival": "poisson"}}
     summary, verdict, _ = evaluation.evaluate(path, config, {})
     text = Result(
         path=path, config=config, summary=summary, verdict=verdict, client={}, environment={}
     ).report()
-    assert max(len(line) for line in text.splitlines()) <= 80
+    assert max(len(line) for line in text.splitlines()) <= width
     assert "needs 368" in text
+    from_schedule = summary["latency_ms"]["ttft_from_schedule"]["percentiles"][-1]
+    assert f"≥ {from_schedule:.0f} " in text  # whole, however long
 
 
 @pytest.mark.parametrize(
