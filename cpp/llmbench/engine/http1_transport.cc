@@ -250,8 +250,6 @@ void Http1Transport::OnEvent(Link& link, uint32_t events) {
                           .kernel = read.stamped};
     if (read.stamped) {
       context_->recorder->AppendSample(ClientSample::kReadLateness, turn_ns - read.time_ns);
-    } else {
-      context_->unstamped = true;  // the turn is the only time there is: it must come soon
     }
     Transfer& transfer = link.transfer;
     Feed(transfer, buffer_.data(), read.size, stamp);

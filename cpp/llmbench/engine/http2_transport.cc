@@ -280,8 +280,6 @@ void Http2Transport::OnReady(Link& link, uint32_t events) {
               .kernel = read.stamped};
     if (read.stamped) {
       context_->recorder->AppendSample(ClientSample::kReadLateness, turn_ns - read.time_ns);
-    } else {
-      context_->unstamped = true;  // the turn is the only time there is: it must come soon
     }
     const absl::Status status = link.session->Receive({buffer_.data(), read.size});
     if (!status.ok()) {

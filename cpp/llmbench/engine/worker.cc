@@ -20,18 +20,13 @@ namespace {
 
 constexpr int64_t kNever = Transport::kNever;
 constexpr int64_t kMaxSleepNs = 50 * kNsPerMs;  // stop flags and rows to hand over are looked at this often
+// A closed loop whose server is gone would fail hundreds of thousands of requests a second: after so many in
+// a row that never left, each slot rests before its next.
+constexpr int64_t kFailuresBeforeRest = 20;
+constexpr int64_t kRestNs = 100 * kNsPerMs;
 constexpr int64_t kStallNs = 50 * kNsPerMs;
 // While many streams are ready at once, due requests are looked for this often, in events.
 constexpr size_t kEventsBetweenLaunches = 16;
-
-// Gathering (docs/adr/ says why): under many events a worker looks at its sockets this often, not at every
-// one's wake-up. What the kernel stamps stays exact; only the next request of a closed loop can leave so much
-// later.
-constexpr int64_t kGatherNs = 100 * kNsPerUs;
-constexpr int64_t kGatherWindowNs = 2 * kNsPerMs;  // the rate of events is judged over this long
-constexpr size_t kGatherEvents = 60;               // per window: 30 000 a second
-constexpr int64_t kGatherRequestNs =
-    200 * kGatherNs;  // closed loop: requests must last so long, half a percent
 
 void Blank(const std::vector<std::string>& secrets, std::string& text) {
   static constexpr std::string_view kBlank = "**********";  // as Python's redaction
@@ -59,12 +54,6 @@ void AskForShortSlices() {
   if (attributes.policy != SCHED_OTHER) return;
   attributes.runtime = kShortestSliceNs;
   syscall(SYS_sched_setattr, 0, &attributes, 0);
-}
-
-void SleepUntil(int64_t deadline_ns, int64_t now_ns) {
-  if (deadline_ns <= now_ns) return;
-  const timespec when{.tv_sec = deadline_ns / kNsPerSecond, .tv_nsec = deadline_ns % kNsPerSecond};
-  clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &when, nullptr);
 }
 
 }  // namespace
@@ -137,6 +126,7 @@ int64_t Worker::NextDeadline(int64_t now_ns) const {
   int64_t deadline = std::min(now_ns + kMaxSleepNs, transport_->deadline_ns());
   if (stage_ == Stage::kLoading) {
     deadline = std::min({deadline, share_.next_due_ns(), share_.load_end_ns()});
+    if (!resting_.empty()) deadline = std::min(deadline, resting_.front().until_ns);
   } else if (stage_ == Stage::kDraining) {
     deadline = std::min(deadline, drain_end_ns_);
   }
@@ -154,14 +144,12 @@ void Worker::Turn() {
   const int64_t now_ns = MonotonicNs();
   const int64_t deadline_ns = NextDeadline(now_ns);
   NoteStall(context_.turn_ns, now_ns);
-  if (gathering_) SleepUntil(std::min(context_.turn_ns + kGatherNs, deadline_ns), now_ns);
   const auto events = context_.loop.Wait(now_ns, deadline_ns);
   const int64_t turn_ns = MonotonicNs();
   context_.previous_turn_ns = std::exchange(context_.turn_ns, turn_ns);
   ++context_.report.turns;
   NoteStall(deadline_ns, turn_ns);
   transport_->Prefetch(events);
-  JudgeGathering(events.size());
   context_.clock.MaybeRefresh(turn_ns);
   Advance(turn_ns);
   Launch(turn_ns);
@@ -174,20 +162,6 @@ void Worker::Turn() {
   transport_->OnTime(turn_ns);
   context_.recorder->HandOver(turn_ns);
   if (carried_ == 0) Advance(turn_ns);  // not a sleep later
-}
-
-void Worker::JudgeGathering(size_t events) {
-  window_events_ += events;
-  const int64_t elapsed = context_.turn_ns - window_begin_ns_;
-  if (elapsed < kGatherWindowNs) return;
-  const bool busy = window_events_ * kGatherWindowNs >= kGatherEvents * static_cast<size_t>(elapsed);
-  // Before the first request has ended they are at least as long as the load is old.
-  const int64_t lasts_ns = request_ns_ > 0 ? request_ns_ : context_.turn_ns - start_ns_;
-  const bool unhurried = !closed_loop() || lasts_ns >= kGatherRequestNs;
-  gathering_ = busy && unhurried && !context_.unstamped && stage_ == Stage::kLoading;
-  window_begin_ns_ = context_.turn_ns;
-  window_events_ = 0;
-  context_.unstamped = false;
 }
 
 // ---- Stages ----
@@ -227,7 +201,7 @@ void Worker::Advance(int64_t now_ns) {
         BeginDrain(now_ns, plan_->config.drain_ns);
         return;
       }
-      if (share_.over() && waiting_.empty() && carried_ == 0) stage_ = Stage::kOver;
+      if (share_.over() && waiting_.empty() && resting_.empty() && carried_ == 0) stage_ = Stage::kOver;
       return;
     }
     case Stage::kDraining:
@@ -289,6 +263,7 @@ void Worker::BeginDrain(int64_t now_ns, int64_t drain_ns) {
     plan_->balancer->Ended(request);
   }
   waiting_.clear();
+  resting_.clear();
   transport_->StopSending(now_ns);
   if (carried_ == 0) stage_ = Stage::kOver;
 }
@@ -302,6 +277,11 @@ void Worker::CutEverything(int64_t now_ns) {
 
 void Worker::Launch(int64_t now_ns) {
   if (stage_ != Stage::kLoading) return;
+  while (!resting_.empty() && resting_.front().until_ns <= now_ns) {
+    const Resting rested = resting_.front();
+    resting_.pop_front();
+    ReuseSlot(rested.ended, rested.until_ns);
+  }
   while (share_.next_due_ns() <= now_ns) {
     PlannedRequest request = share_.TakeDue();
     if (closed_loop()) {
@@ -337,7 +317,7 @@ void Worker::Start(PlannedRequest request) {
 
 bool Worker::OnEnded(const Transfer& transfer) {
   const RequestRecord row = transfer.Finished();
-  request_ns_ += (row.end_ns - row.sent_ns - request_ns_) / 16;
+  never_left_in_a_row_ = 0;
   if (retry(transfer.plan(), row.outcome)) return true;
   CountEnd(transfer.plan(), row.outcome, transfer.error());
   AppendRow(row, transfer.events(), transfer.error(), transfer.text());
@@ -347,6 +327,8 @@ bool Worker::OnEnded(const Transfer& transfer) {
 bool Worker::OnUnsent(const PlannedRequest& request, Outcome outcome, std::string_view error,
                       int64_t now_ns) {
   if (retry(request, outcome)) return true;
+  never_left_ = request.id;
+  ++never_left_in_a_row_;
   RequestRecord row;
   row.id = request.id;
   row.phase = request.phase;
@@ -379,13 +361,21 @@ void Worker::OnFreed(const PlannedRequest& request, int64_t ended_ns) {
     return;
   }
   if (stage_ != Stage::kLoading || request.id < 0) return;
-  if (share_.HasNext() && ended_ns < share_.load_end_ns()) {
-    PlannedRequest next = share_.TakeNext(ended_ns, ended_ns);
-    next.slot = request.slot;
+  if (closed_loop() && request.id == never_left_ && never_left_in_a_row_ > kFailuresBeforeRest) {
+    resting_.push_back({ended_ns + kRestNs, request});
+    return;
+  }
+  ReuseSlot(request, ended_ns);
+}
+
+void Worker::ReuseSlot(const PlannedRequest& ended, int64_t freed_ns) {
+  if (share_.HasNext() && freed_ns < share_.load_end_ns()) {
+    PlannedRequest next = share_.TakeNext(freed_ns, freed_ns);
+    next.slot = ended.slot;
     Start(next);
     return;
   }
-  GiveSlotAway(request, ended_ns);
+  GiveSlotAway(ended, freed_ns);
 }
 
 void Worker::GiveSlotAway(const PlannedRequest& ended, int64_t freed_ns) {

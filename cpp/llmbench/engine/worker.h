@@ -43,7 +43,6 @@ class Worker : private TransportClient {
   // The turn.
   void Turn();
   void NoteStall(int64_t since_ns, int64_t until_ns);
-  void JudgeGathering(size_t events);
   int64_t NextDeadline(int64_t now_ns) const;
 
   // Stages.
@@ -61,6 +60,8 @@ class Worker : private TransportClient {
   bool OnUnsent(const PlannedRequest& request, Outcome outcome, std::string_view error,
                 int64_t now_ns) override;
   void OnFreed(const PlannedRequest& request, int64_t ended_ns) override;
+  // The next request of a closed loop's slot, or the slot to whoever has one.
+  void ReuseSlot(const PlannedRequest& ended, int64_t freed_ns);
   void GiveSlotAway(const PlannedRequest& ended, int64_t freed_ns);
   int32_t TakeSpareSlot();
 
@@ -82,13 +83,17 @@ class Worker : private TransportClient {
   int64_t start_ns_ = 0;  // t0
   int64_t drain_end_ns_;
 
-  bool gathering_ = false;
-  size_t window_events_ = 0;
-  int64_t window_begin_ns_ = 0;
-  int64_t request_ns_ = 0;  // how long requests last, smoothed
-
   PlanShare share_;
   std::deque<PlannedRequest> waiting_;  // due, without a slot
+  // Closed loop: slots whose request never left because there was no connection, as none did before it. They
+  // pause before the next.
+  struct Resting {
+    int64_t until_ns;
+    PlannedRequest ended;
+  };
+  std::deque<Resting> resting_;
+  int64_t never_left_ = kNoTime;  // number of the last request that never left
+  int64_t never_left_in_a_row_ = 0;
   int64_t warmups_running_ = 0;
   int64_t carried_ = 0;  // requests that the transport has and has not freed
 

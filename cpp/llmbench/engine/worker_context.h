@@ -42,8 +42,6 @@ struct WorkerContext {
   // When this turn of the loop began (the time of reads that have no kernel time), and the one before.
   int64_t turn_ns = 0;
   int64_t previous_turn_ns = 0;
-  // A read had no kernel time. Set by the transport, reset by the worker, which then does not gather reads.
-  bool unstamped = false;
 };
 
 }  // namespace llmbench

@@ -460,6 +460,25 @@ TEST(Run, RefusedConnectionsEndTheRunEarly) {
   EXPECT_EQ(writer.rows().at(0).record.sent_ns, kNoTime);
 }
 
+TEST(Run, SlotsRestWhenThereIsNoConnection) {
+  uint16_t port;
+  {
+    LoopbackServer server(Echo);
+    port = server.port();
+  }
+  for (const size_t workers : {1, 2}) {
+    MemoryWriter writer;
+    RunConfig config = ClosedLoop(port, 2, 0);
+    config.workers = static_cast<int>(workers);
+    config.duration_ns = 350 * kNsPerMs;
+    const RunReport report = Measure(config, writer);
+    EXPECT_EQ(report.stopped_because, "duration");
+    // At first at once, then every 100 ms.
+    EXPECT_GE(writer.rows().size(), 20u * workers);
+    EXPECT_LE(writer.rows().size(), 20u * workers + 10);
+  }
+}
+
 TEST(Run, StopsWhenRowsCannotBeKept) {
   LoopbackServer server(Echo);
   MemoryWriter writer;
