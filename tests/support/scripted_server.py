@@ -94,6 +94,7 @@ class ScriptedServer:
         on_connect: Callable[[int], Iterable[Step]] | None = None,
         idle_s: Callable[[], float | None] | None = None,
         backlog: int = 512,
+        receive_bytes: int | None = None,
     ) -> None:
         self.requests: list[Request] = []
         self.connections = 0
@@ -109,6 +110,8 @@ class ScriptedServer:
         self._threads: list[threading.Thread] = []
         self._sockets: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=backlog)
+        if receive_bytes is not None:  # inherited by its connections, which else take many megabytes unread
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"{'https' if tls else 'http'}://{'localhost' if tls else '127.0.0.1'}:{self.port}"
 

@@ -298,6 +298,12 @@ FAULTS: dict[str, Fault] = {
     "everything in one packet": Fault(
         38, lambda s: [head(200, s.headers()) + chunk(s.whole()) + LAST_CHUNK], "ok", ALL
     ),
+    "a text of 10 MiB in one event": Fault(
+        34, lambda s: s.in_chunks(s.whole().replace(b" t1", b" t1" + b"x" * (10 << 20))), "ok", ALL, has_text
+    ),
+    "data behind the terminal event": Fault(
+        44, lambda s: s.in_chunks(*s.pieces(), s.tail(), s.pieces()[0]), "ok", ALL, has_terminal_event
+    ),
     "a lone surrogate escape": Fault(40, surrogate, "ok", ALL, has_text),
     "an answer that is not streamed": Fault(
         46, lambda s: answer(200, s.document()), "ok", NOTHING, lambda dress, streamed: streamed, untimed=True
@@ -400,6 +406,26 @@ def test_a_keep_alive_race_is_not_the_servers_fault(name: str, tmp_path: Path) -
     assert outcomes(result) == ["ok"] * 3
     assert list(result.requests["attempts"]) == [1, 2, 2]
     assert [number(request) for request in server.requests] == [0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_server_that_stops_reading(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row 12: the request never gets away whole."""
+    monkeypatch.setattr("llmbench.preflight.check", lambda *args, **options: ServerFacts("m"))
+    never_reads = ScriptedServer(
+        lambda request: [], on_connect=lambda number: [Pause(30)], receive_bytes=4096
+    )
+    with never_reads as server:
+        result = lb.run(
+            lb.Endpoint(server.url, backend=name, model="m", api_key="secret", deployment="d"),
+            lb.workloads.from_prompts(["word " * (2 << 20)], output_tokens=4),
+            lb.load.closed(concurrency=1),
+            num_requests=1,
+            idle_timeout=0.5,
+            save=False,
+        )
+    assert outcomes(result) == ["timeout_send"]
+    assert 0 < int(result.requests["bytes_out"][0]) < 10 << 20
 
 
 @pytest.fixture(scope="module")
