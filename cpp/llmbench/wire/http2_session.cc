@@ -190,7 +190,9 @@ absl::Status Http2Session::Receive(std::string_view bytes) {
   Drain();
   if (nghttp2_session_want_read(session_) != 0 || goaway_received_) return absl::OkStatus();
   if (!established_) {
-    return absl::InternalError("the server does not speak HTTP/2: it answered " + Quote(bytes));
+    const std::string_view line = bytes.substr(0, bytes.find_first_of("\r\n"));
+    return absl::InternalError("the server does not speak HTTP/2: it answered " + Quote(line) +
+                               "; check the port, or leave --http2 out");
   }
   return absl::InternalError(error_.empty() ? "the server broke the rules of HTTP/2" : error_);
 }

@@ -319,8 +319,8 @@ void Connector::Finish(Attempt* attempt, CURLcode code) {
     if (const std::string agreed = http2_ && endpoint_.tls ? AgreedProtocol(easy) : "h2"; agreed != "h2") {
       opened.connection.reset();
       opened.outcome = Outcome::kProtocol;
-      opened.error =
-          "the server does not agree to HTTP/2 (ALPN: " + (agreed.empty() ? "nothing" : agreed) + ")";
+      opened.error = "the server does not agree to HTTP/2 (ALPN: " + (agreed.empty() ? "nothing" : agreed) +
+                     "): leave --http2 out";
     }
   } else {
     const int own = dup(fd);
