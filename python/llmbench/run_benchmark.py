@@ -388,7 +388,7 @@ def _named_sweep(args: argparse.Namespace, display: SweepDisplay) -> int:
         one = argparse.Namespace(**vars(args))
         for name, value in settings.items():
             if getattr(one, name) in (None, False):
-                setattr(one, name, [value] if name in _LISTS and isinstance(value, int) else value)
+                setattr(one, name, value)
         display.note(
             f"{args.preset} {at}/{len(planned)}: {one.model or 'the default model'} on {one.backend}"
         )
@@ -417,16 +417,6 @@ def _named_sweep(args: argparse.Namespace, display: SweepDisplay) -> int:
         except ConfigError as error:  # nothing to draw it of: no point was measured, say
             display.note(f"no figure {figure}: {error}")
     return worst_exit_code(codes)
-
-
-_LISTS = (
-    "tp_size",
-    "max_ragged_batch_size",
-    "num_replicas",
-    "mean_prompt_length",
-    "mean_max_new_tokens",
-    "num_clients",
-)
 
 
 def _preset(name: str) -> NamedSweep:

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "llmbench/wire/framing.h"
 #include "llmbench/wire/response_reader.h"
 #include "llmbench/wire/stream_decoder.h"
 
@@ -86,6 +87,26 @@ inline std::string Describe(const std::vector<StreamEvent>& events) {
     if (event.tokens > 0) text += ":" + std::to_string(event.tokens);
   }
   return text;
+}
+
+// Frames as text, "|" between them, "~" before one that lacked its end, "!" where the parser gave up.
+template <typename Parser>
+std::string Split(Parser& parser, std::string_view bytes, size_t slice) {
+  std::string out;
+  Frame frame;
+  parser.Reset();
+  for (size_t at = 0; at < bytes.size(); at += slice) {
+    WithPadding(bytes.substr(at, slice), [&](std::string_view input) {
+      for (;;) {
+        const FrameStep step = parser.Next(input, frame);
+        if (step == FrameStep::kTooLarge && !out.ends_with('!')) out += "!";
+        if (step != FrameStep::kEvent) return;
+        out += std::string(frame.payload) + "|";
+      }
+    });
+  }
+  if (parser.Finish(frame) == FrameStep::kEvent) out += "~" + std::string(frame.payload);
+  return out;
 }
 
 }  // namespace llmbench::wire

@@ -10,25 +10,6 @@
 namespace llmbench::wire {
 namespace {
 
-// Frames as text, "|" between them, "~" before one that lacked its end, "!" where the parser gave up.
-std::string Split(LineParser& parser, std::string_view bytes, size_t slice) {
-  std::string out;
-  Frame frame;
-  parser.Reset();
-  for (size_t at = 0; at < bytes.size(); at += slice) {
-    WithPadding(bytes.substr(at, slice), [&](std::string_view input) {
-      for (;;) {
-        const FrameStep step = parser.Next(input, frame);
-        if (step == FrameStep::kTooLarge && !out.ends_with('!')) out += "!";
-        if (step != FrameStep::kEvent) return;
-        out += std::string(frame.payload) + "|";
-      }
-    });
-  }
-  if (parser.Finish(frame) == FrameStep::kEvent) out += "~" + std::string(frame.payload);
-  return out;
-}
-
 constexpr std::string_view operator""_bytes(const char* text, size_t size) { return {text, size}; }
 
 TEST(LineParserTest, AnySlicing) {
