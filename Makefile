@@ -86,14 +86,15 @@ tsan: setup | build/ ## C++ tests under ThreadSanitizer
 	ctest --preset tsan -j $(JOBS)
 
 FUZZ_SECONDS ?= 600
+FUZZ_JOBS ?= 1
 .PHONY: fuzz
-fuzz: setup | build/ ## every parser given made-up bytes for FUZZ_SECONDS (600), one after another; wants Clang
+fuzz: setup | build/ ## every parser given made-up bytes for FUZZ_SECONDS (600), FUZZ_JOBS (1) at a time; wants Clang
 	@compiler=$$(tools/find-clang); \
 	[ "$$(cat build/fuzz.compiler 2>/dev/null)" = "$$compiler" ] || rm -f build/fuzz/build.ninja; \
 	echo "$$compiler" >build/fuzz.compiler
 	$(call configure,fuzz,-DCMAKE_CXX_COMPILER=$$(cat build/fuzz.compiler))
 	@cmake --build --preset fuzz -j $(JOBS)
-	python tests/fuzz/run.py build/fuzz --seconds $(FUZZ_SECONDS)
+	python tests/fuzz/run.py build/fuzz --seconds $(FUZZ_SECONDS) --jobs $(FUZZ_JOBS)
 
 .PHONY: bench
 bench: setup | build/ ## the programs behind every sentence about speed and precision, a quarter of an hour; wants an idle machine
