@@ -7,7 +7,7 @@ times whatever the server does, and so shows what waiting costs.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ ARRIVALS = ("closed", "burst", "constant", "poisson", "gamma", "trace")
 RAMPS = ("none", "linear", "exponential")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Load:
     """An arrival process and, where there is one, a concurrency limit. The functions of this module make
     them."""
@@ -72,6 +72,16 @@ class Load:
                 raise ConfigError(f"ramp start rate must be 0 or more, not {start:g}")
         if not (math.isfinite(self.closed_ramp_s) and self.closed_ramp_s >= 0):
             raise ConfigError(f"closed-loop ramp must be 0 seconds or more, not {self.closed_ramp_s:g}")
+
+    def __repr__(self) -> str:
+        """What differs from the defaults; of a trace, how long it is."""
+        said = [repr(self.arrival)]
+        for field in fields(self)[1:]:
+            value = getattr(self, field.name)
+            if value != field.default:
+                shown = f"<{len(value)} times>" if field.name == "trace_ns" else repr(value)
+                said.append(f"{field.name}={shown}")
+        return f"Load({', '.join(said)})"
 
     @property
     def open_loop(self) -> bool:

@@ -177,7 +177,7 @@ def _chosen(
             raise ConfigError(f"{url} answered with an HTML page, not with an API: check host, port and path")
         raise ConfigError(
             f"{url} did not answer with a model list but with {_excerpt(endpoint, body)}: "
-            f"is this {_a(preset.description)} server?"
+            f"check the port, and whether --backend {preset.name} ({preset.description}) is right"
         )
     names = tuple(name for name in found if isinstance(name, str))
     model = endpoint.model
@@ -228,10 +228,6 @@ def _step(value: Any, pointer: str) -> Any:
 def _is_empty_list(answer: Any, pointer: str) -> bool:
     prefix, several, _ = pointer.partition("/-")
     return bool(several) and isinstance(_step(answer, prefix), list)
-
-
-def _a(description: str) -> str:
-    return f"{'an' if description[:1] in 'AEIOUaeiou' else 'a'} {description}"
 
 
 def _key_message(endpoint: Endpoint, url: str, status: int) -> str:

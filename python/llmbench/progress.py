@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 _RATE_WINDOW_S = 2.0
+_NOTEBOOK_WIDTH = 120
+"""Of a cell, in characters."""
 
 
 class Display(Protocol):
@@ -66,6 +68,7 @@ class _Numbers:
         self.share = 0.0
         self.head = title
         self.body = "connecting"
+        self.client = ""
 
     def take(self, snapshot: Mapping[str, Any]) -> None:
         elapsed = max(0.0, float(snapshot.get("elapsed_s") or 0.0))
@@ -86,8 +89,13 @@ class _Numbers:
                 f"TTFT p50 {_short(snapshot['ttft_p50_ms'])} p99 {_short(snapshot['ttft_p99_ms'])} ms"
             )
         if snapshot.get("worker_busy") is not None:
-            parts.append(_client(float(snapshot["worker_busy"])))
+            self.client = _client(float(snapshot["worker_busy"]))
         self.body = " · ".join(parts)
+
+    def lines(self, width: int) -> list[str]:
+        """What follows the bar: one line, or two where one is not wide enough."""
+        whole = " · ".join(filter(None, (self.body, self.client)))
+        return [whole] if len(whole) <= width else [self.body, self.client]
 
     def _phase(self, snapshot: Mapping[str, Any]) -> str:
         if snapshot.get("stopping"):
@@ -107,11 +115,13 @@ class _Numbers:
 
 
 class TerminalDisplay:
-    """Two lines on standard error, gone when the run is over."""
+    """A bar and a line or two on standard error, gone when the run is over."""
 
     def __init__(self, planned: int | None, duration: float | None, title: str) -> None:
         self._numbers = _Numbers(planned, duration, title)
         self._live: Live | None = None
+        self._lines = 1
+        """Below the bar; never fewer again, so that nothing jumps when numbers become shorter."""
 
     def __enter__(self) -> TerminalDisplay:
         from rich.console import Console
@@ -148,7 +158,12 @@ class TerminalDisplay:
         line.add_row(
             ProgressBar(total=1.0, completed=numbers.share, width=24), Text(numbers.head, no_wrap=True)
         )
-        return Group(line, Text(numbers.body, style="dim", no_wrap=True, overflow="ellipsis"))
+        width = self._live.console.width if self._live is not None else 80
+        words = numbers.lines(width if self._lines == 1 else 0)
+        self._lines = len(words)
+        return Group(
+            line, *(Text(each, style="dim", no_wrap=True, overflow="ellipsis") for each in words if each)
+        )
 
 
 class NotebookDisplay:
@@ -177,7 +192,8 @@ class NotebookDisplay:
         numbers = self._numbers
         return (
             f'<div style="font-family:monospace"><progress max="1" value="{numbers.share:.3f}" '
-            f'style="width:20em"></progress> {html.escape(numbers.head)}<br>{html.escape(numbers.body)}</div>'
+            f'style="width:20em"></progress> {html.escape(numbers.head)}<br>'
+            f"{'<br>'.join(map(html.escape, numbers.lines(_NOTEBOOK_WIDTH)))}</div>"
         )
 
 

@@ -154,9 +154,10 @@ def steady_state(found: Bins | None, *, open_loop: bool) -> SteadyState:
     if end - begin < LEAST_BINS:
         seconds = "second" if end == 1 else "seconds"
         filling = f", and the server was filling up for {min(begin, end)} of them" if begin else ""
+        # The second in which the last request is sent is never whole.
         return SteadyState(
-            absent_because=f"stationarity not judged: requests were sent for {end} {seconds}{filling}; "
-            f"it takes {LEAST_BINS}"
+            absent_because=f"stationarity not judged: from the first request to the last there are {end} whole "
+            f"{seconds}{filling}; it takes {LEAST_BINS}: send for {begin + LEAST_BINS + 1} s"
         )
     piling = growth(found) if open_loop else None
     if piling is not None and piling.growing:

@@ -22,6 +22,8 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     for name in ("llmbench", "python", "cpu", "open_files", "numpy", "pandas"):
         assert name in said
+    told = [line.split()[0] for line in said.splitlines() if not line.startswith(("note", "server"))]
+    assert len(told) == len(set(told))
     assert socket.gethostname() not in said.split()
 
 

@@ -131,3 +131,26 @@ def test_words(planned: Load, words: str, open_loop: bool) -> None:
     assert planned.describe() == words
     assert planned.open_loop is open_loop
     assert planned.to_dict()["description"] == words
+
+
+@pytest.mark.parametrize(
+    ("planned", "said"),
+    [
+        (load.closed(8), "Load('closed', max_concurrency=8)"),
+        (load.burst(), "Load('burst')"),
+        (load.poisson(20), "Load('poisson', rate=20.0)"),
+        (
+            load.gamma(5, 0.5, 3, ramp="linear", ramp_start_rate=1),
+            "Load('gamma', rate=5.0, burstiness=0.5, max_concurrency=3, ramp='linear', ramp_start_rate=1)",
+        ),
+    ],
+)
+def test_it_shows_what_differs_from_the_defaults(planned: Load, said: str) -> None:
+    assert repr(planned) == said
+    assert eval(said, {"Load": Load}) == planned
+
+
+def test_a_trace_is_shown_by_its_length(tmp_path: Path) -> None:
+    file = tmp_path / "times"
+    file.write_text("0\n0.5\n1\n")
+    assert repr(load.trace(file)) == "Load('trace', num_requests=3, trace_ns=<3 times>)"

@@ -27,7 +27,7 @@ SNAPSHOT: dict[str, Any] = {
 def words(planned: int | None, duration: float | None, **changes: Any) -> tuple[str, str, float]:
     numbers = progress._Numbers(planned, duration, "title")
     numbers.take(SNAPSHOT | changes)
-    return numbers.head, numbers.body, numbers.share
+    return numbers.head, numbers.lines(1000)[0], numbers.share
 
 
 def test_words() -> None:
@@ -72,7 +72,23 @@ def test_the_rate_is_that_of_the_last_seconds(monkeypatch: pytest.MonkeyPatch) -
     assert numbers.body.startswith("8000 tokens/s")  # from the 7th second to the 9th
 
 
-def test_a_terminal_gets_two_lines_and_is_left_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (94, ["0 tokens/s · 8 in flight · 10 failed · TTFT p50 51.2 p99 180 ms · client 12%, headroom 7.1×"]),
+        (
+            80,
+            ["0 tokens/s · 8 in flight · 10 failed · TTFT p50 51.2 p99 180 ms", "client 12%, headroom 7.1×"],
+        ),
+    ],
+)
+def test_what_does_not_fit_goes_below(width: int, lines: list[str]) -> None:
+    numbers = progress._Numbers(100, None, "title")
+    numbers.take(SNAPSHOT)
+    assert numbers.lines(width) == lines
+
+
+def test_a_terminal_is_shown_everything_and_left_clean(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     monkeypatch.setattr(sys, "stderr", out)
     monkeypatch.setenv("COLUMNS", "80")
@@ -83,6 +99,7 @@ def test_a_terminal_gets_two_lines_and_is_left_clean(monkeypatch: pytest.MonkeyP
         display.update(SNAPSHOT)
     assert "50/100 requests" in out.getvalue()
     assert "TTFT p50 51.2" in out.getvalue()
+    assert "headroom 7.1×" in out.getvalue()
 
 
 def test_nothing_is_shown_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:

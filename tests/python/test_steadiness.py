@@ -128,7 +128,10 @@ def test_noise_alone_is_seldom_cut(count: int) -> None:
 def test_too_short() -> None:
     assert "no request was sent" in steady_state(None, open_loop=True).absent_because
     found = steady_state(series(np.full(19, 30.0)), open_loop=True)
-    assert found.absent_because == "stationarity not judged: requests were sent for 19 seconds; it takes 20"
+    assert found.absent_because == (
+        "stationarity not judged: from the first request to the last there are 19 whole seconds; it takes 20: "
+        "send for 21 s"
+    )
 
 
 @pytest.mark.parametrize("values", [np.zeros(50), np.eye(1, 50)[0], np.full(50, 1e12)])
@@ -167,7 +170,8 @@ def test_filling_up_is_left_out() -> None:
     steady = steady_state(found, open_loop=True)
     assert (steady.begin, steady.end) == (5, found.sending)
     short = steady_state(replace(found, sending=24), open_loop=True)
-    assert "24 seconds, and the server was filling up for 5 of them; it takes 20" in short.absent_because
+    assert "24 whole seconds, and the server was filling up for 5 of them; it takes 20" in short.absent_because
+    assert short.absent_because.endswith(": send for 26 s")
 
 
 @pytest.mark.parametrize("seed", range(5))

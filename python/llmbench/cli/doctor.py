@@ -55,9 +55,10 @@ def examine() -> dict[str, Any]:
     machine = environment.collect()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     machine["open_files"] = f"{soft} (up to {hard})"
+    packages = {name: _version(name) for name in (*_NEEDED, *_OPTIONAL)}
     return {
-        "machine": machine,
-        "packages": {name: _version(name) for name in (*_NEEDED, *_OPTIONAL)},
+        "machine": {name: value for name, value in machine.items() if name not in packages},
+        "packages": packages,
         "servers": list(_servers()),
         "advice": list(_advice(machine, hard)),
     }
