@@ -66,6 +66,7 @@ class RunOptions:
     wait_ready: float = 0
     until_ci: str | None = None
     scrape_metrics: bool | Sequence[str] = False
+    shared_server: bool = False
     server: Mapping[str, Any] | None = None
     tokenizer: Any = None
 
@@ -156,6 +157,7 @@ _STORED = (
     "save_text",
     "until_ci",
     "scrape_metrics",
+    "shared_server",
 )
 
 

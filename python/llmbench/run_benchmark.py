@@ -59,6 +59,7 @@ _SETTINGS = (
 )
 _RUN_OPTIONS = (
     "workers",
+    "balancing",
     "connect",
     "connect_timeout",
     "first_token_timeout",
@@ -87,7 +88,7 @@ def parser(prog: str = "python -m llmbench.run_benchmark") -> flags.Parser:
         help="only start, stop or restart the server of this deployment, and measure nothing",
     )
     flags.add_target(made)
-    made.set_defaults(host=None, port=None, running_replicas=[])
+    made.set_defaults(host=None, port=None)
     _add_own_target(made)
     _add_server(made)
     _add_client(made)
@@ -115,8 +116,11 @@ def _add_own_target(made: flags.Parser) -> None:
         "--base-url",
         "--openai_api_url",
         "--aml_api_url",
+        nargs="+",
+        action=flags.BaseUrls,
         metavar="URL",
-        help="a running server; its full request path may be given",
+        help="a running server; its full request path may be given. Several are replicas: --balancing shares the "
+        "requests out",
     )
     group.add_argument(
         "--openai_api_key",
@@ -257,6 +261,12 @@ def _add_order(made: flags.Parser) -> None:
 def _add_engine(made: flags.Parser) -> None:
     group = made.add_argument_group("engine")
     group.add_argument("--connect", choices=("pooled", "new", "sticky"), default="pooled", help="connections")
+    group.add_argument(
+        "--balancing",
+        choices=("round-robin", "random", "least-in-flight", "sticky"),
+        default="round-robin",
+        help="which of several replicas a request goes to (default %(default)s)",
+    )
     group.add_argument("--workers", type=flags.count, default=1, metavar="N", help="client threads")
     group.add_argument("--connect-timeout", type=flags.seconds, default=10.0, metavar="S", help="0: none")
     group.add_argument(
@@ -452,26 +462,26 @@ def _sweep(args: argparse.Namespace, display: SweepDisplay) -> tuple[int, Path]:
 
     settings = _settings(args)
     options = _launch_options(args)
-    endpoint = _endpoint(args, settings, options)
-    settings["client_only"] = endpoint is not None
+    endpoints = _endpoints(args, settings, options)
+    settings["client_only"] = bool(endpoints)
     gates = [Gate.parse(each) for each in args.slo]
-    if endpoint is not None:
+    if endpoints:
         _check_nothing_to_start(args)
-    served = served_model(endpoint) if endpoint is not None and settings.get("model") is None else None
+        settings.setdefault("num_replicas", [len(endpoints)])
+    served = served_model(endpoints[0]) if endpoints and settings.get("model") is None else None
     spec = _spec(settings, served)
     if args.dry_run:
         _show_plan(spec, display)
         return 0, spec.result_dir
     result = execute(
         spec,
-        endpoint,
+        endpoints,
         measure=measure_with(
             {name: getattr(args, name) for name in _RUN_OPTIONS} | {"goodput": dict(args.goodput) or None}
         ),
         display=display,
         launch_options=options,
-        started_endpoint=_started_endpoint(args) if endpoint is None else None,
-        replica_urls=args.running_replicas,
+        started_endpoint=None if endpoints else _started_endpoint(args),
         server_timeout_s=args.server_timeout,
         max_error_rate=args.max_error_rate,
         gates=gates,
@@ -540,37 +550,52 @@ def _started_endpoint(args: argparse.Namespace) -> Endpoint:
     return flags.endpoint_from(args)
 
 
-def _endpoint(args: argparse.Namespace, settings: dict[str, Any], options: LaunchOptions) -> Endpoint | None:
-    """The running server that the flags name, or None when one is to be started. Fills in its settings where known."""
+def _endpoints(args: argparse.Namespace, settings: dict[str, Any], options: LaunchOptions) -> list[Endpoint]:
+    """The replicas of the running server that the flags name; none when one is to be started. Fills in its settings
+    where known."""
     from llmbench import launchers
 
     has_address = any((args.base_url, args.host, args.port, args.unix_socket))
-    if not has_address and launchers.kind_of(args.backend, options) is not None:
-        if not args.client_only:
-            return None
-        args.base_url, *args.running_replicas = _running_server(settings)
+    if not has_address:
+        startable = launchers.kind_of(args.backend, options) is not None
+        if startable and not args.client_only:
+            return []
+        if args.client_only and (urls := _running_server(settings, wanted=startable)):
+            args.base_url, *args.replica_urls = urls
+            has_address = True
     if args.preset and args.backend == "aml" and not has_address:
         raise ConfigError(f"--preset {args.preset} needs the address of the endpoint: --aml_api_url URL")
-    for path in _URL_PATHS:
-        if args.base_url and args.base_url.rstrip("/").endswith(path):
-            # The old flag took the full address of a request.
-            base = args.base_url.rstrip("/").removesuffix(path)
-            args.base_url, args.endpoint = base, args.endpoint or path
+    if args.base_url:
+        args.base_url, *args.replica_urls = _without_request_path(args, [args.base_url, *args.replica_urls])
     import dataclasses
 
-    endpoint = flags.endpoint_from(args)
+    endpoints = flags.endpoints_from(args)
     if args.openai_api_key:
-        endpoint = dataclasses.replace(endpoint, api_key=args.openai_api_key, api_key_name="--openai_api_key")
-    return endpoint
+        key = {"api_key": args.openai_api_key, "api_key_name": "--openai_api_key"}
+        endpoints = [dataclasses.replace(each, **key) for each in endpoints]
+    return endpoints
 
 
-def _running_server(settings: dict[str, Any]) -> list[str]:
-    """The addresses of the server that `start` left running, one a process; its settings label the results."""
+def _without_request_path(args: argparse.Namespace, urls: list[str]) -> list[str]:
+    """The old flag took the full address of a request, which says what --endpoint says."""
+    found = []
+    for url in urls:
+        path = next((each for each in _URL_PATHS if url.rstrip("/").endswith(each)), "")
+        args.endpoint = args.endpoint or path or None
+        found.append(url.rstrip("/").removesuffix(path) if path else url)
+    return found
+
+
+def _running_server(settings: dict[str, Any], *, wanted: bool) -> list[str]:
+    """The addresses of the server that `start` left running, one a process; its settings label the results. Raises
+    ServerUnreachableError where there is none and one is wanted."""
     from llmbench import servers
     from llmbench.sweep_plan import SweepSpec
 
     deployment = settings.get("deployment_name", SweepSpec.deployment_name)
     found = servers.running(deployment)
+    if not found and not wanted:
+        return []
     if not found:
         raise ServerUnreachableError(
             f"no server of the deployment {deployment} is running: start one with the action `start`, or give its "

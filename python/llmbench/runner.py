@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import logging
 import math
@@ -23,6 +24,7 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from llmbench import (
     _core,
@@ -128,6 +130,7 @@ def run(
     wait_ready: float = 0,
     until_ci: str | None = None,
     scrape_metrics: bool | Sequence[str] = False,
+    shared_server: bool = False,
     server: Mapping[str, Any] | None = None,
     tokenizer: TokenizerLike = None,
 ) -> Result:
@@ -150,7 +153,8 @@ def run(
 
     With `scrape_metrics` the server's own /metrics are read before and after the run and once a second meanwhile: true
     reads where the backend has them, or give the addresses. Its counters must agree with the requests and tokens that
-    were measured, or the run is INVALID. `server` is what else is known of the server, kept with the result.
+    were measured, or the run is INVALID; with `shared_server`, what others did to it meanwhile is a warning instead.
+    `server` is what else is known of the server, kept with the result.
 
     The first Ctrl-C stops sending, waits up to `drain` seconds for running requests and returns a result whose
     `.interrupted` is true; the second raises KeyboardInterrupt at once, and the file is valid all the same.
@@ -365,15 +369,23 @@ class _Measurement:
 
     def _metrics(self) -> server_metrics.Watch:
         """Reads the server's own metrics, where that was asked for."""
-        asked = self.options.scrape_metrics
+        asked, shared = self.options.scrape_metrics, self.options.shared_server
         if not isinstance(asked, bool):
-            return server_metrics.Watch(tuple(asked))
-        urls = [endpoint.metrics_url for endpoint in self.endpoints] if asked else []
+            return server_metrics.Watch(tuple(asked), shared=shared)
+        pages = {endpoint.metrics_url: endpoint for endpoint in self.endpoints if asked}
         names = self.endpoint.preset.metrics_names
+
+        def connect(url: str) -> http.client.HTTPConnection:
+            # As requests go: over the same socket or proxy, with the same trust; its port may be another.
+            beside = replace(pages[url], url="://".join(urlsplit(url)[:2]))
+            return preflight.open_connection(beside, server_metrics.TIMEOUT_S)
+
         return server_metrics.Watch(
-            [url for url in dict.fromkeys(urls) if url],
+            [url for url in pages if url],
             dict(self.endpoint.wire_headers()),
             server_metrics.Names.of(names) if names else None,
+            connect=connect,
+            shared=shared,
         )
 
     def _core_endpoint(self, endpoint: Endpoint) -> _core.Endpoint:

@@ -12,7 +12,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,8 @@ from llmbench.errors import ResultsError
 
 PERIOD_S = 1.0
 """Between two samples during a run."""
-_TIMEOUT_S = 5.0
+TIMEOUT_S = 5.0
+"""For one page."""
 _SETTLE_S = 3.0
 """How long a server is given after the last answer to count it."""
 _LOOK_AGAIN_S = 0.05
@@ -210,7 +211,9 @@ class Reading:
 class Watch:
     """Reads the metrics of a server, or of several replicas, before, during and after the `with` block.
 
-    A server that does not answer, or whose page is of no kind that we know, is no error: `counted` says so.
+    A server that does not answer, or whose page is of no kind that we know, is no error: `counted` says so. `connect`
+    makes the connection to an address, where that takes more than the address. `shared`: others may use the server
+    meanwhile, so that it may count more than this client.
     """
 
     def __init__(
@@ -219,11 +222,15 @@ class Watch:
         headers: Mapping[str, str] | None = None,
         names: Names | None = None,
         period_s: float = PERIOD_S,
+        connect: Callable[[str], http.client.HTTPConnection] | None = None,
+        shared: bool = False,
     ) -> None:
         self.urls = tuple(urls)
         self.headers = dict(headers or {})
         self.names = names
         self.period_s = period_s
+        self.connect = connect or connection_to
+        self.shared = shared
         self.before: list[Reading] | None = None
         self.after: list[Reading] | None = None
         self.problem = ""
@@ -245,7 +252,7 @@ class Watch:
     ) -> None:
         self._over.set()
         if self._thread is not None:
-            self._thread.join(_TIMEOUT_S + 1)
+            self._thread.join(TIMEOUT_S + 1)
             if error is None:
                 self.after = self._settled()
 
@@ -266,6 +273,10 @@ class Watch:
         for name in COUNTERS:
             if name in last:
                 found[name] = round(last[name] - first.get(name, 0.0))
+        if self.shared:
+            found["shared"] = True
+            # What runs before and after us is somebody else's.
+            found["busy"] = any(each.get(name) for each in (first, last) for name in ("running", "waiting"))
         return found
 
     def samples(self, start_unix_ns: int) -> list[tuple[int, str, str, float]]:
@@ -317,7 +328,7 @@ class Watch:
 
     def _read(self, url: str) -> Reading | None:
         try:
-            status, body = fetch(url, self.headers)
+            status, body = fetch(url, self.headers, self.connect)
         except (OSError, http.client.HTTPException) as error:
             self.problem = f"{url}: {getattr(error, 'strerror', None) or str(error) or type(error).__name__}"
             return None
@@ -330,11 +341,21 @@ class Watch:
         return reading
 
 
-def fetch(url: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """One GET, without proxies and without following redirects."""
+def connection_to(url: str) -> http.client.HTTPConnection:
+    """Straight to the server, without proxies."""
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
+    return kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+
+
+def fetch(
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    connect: Callable[[str], http.client.HTTPConnection] = connection_to,
+) -> tuple[int, str]:
+    """One GET, without following redirects."""
+    parts = urlsplit(url)
+    connection = connect(url)
     try:
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         connection.request("GET", path or "/", headers={"Accept": "text/plain", **(headers or {})})

@@ -53,6 +53,8 @@ class SweepDisplay:
         self._total = 0
         self._finished = 0
         self._current = ""
+        self._noted: set[str] = set()
+        """What the verdicts warned of so far: said once, where it is the same at every point."""
 
     @contextlib.contextmanager
     def running(self, spec: SweepSpec, total: int) -> Iterator[None]:
@@ -134,6 +136,8 @@ class SweepDisplay:
         if isinstance(cut, int) and cut > 0:
             limit = result.args.get("max_prompt_length")
             self._print(f"{indent}{cut} prompt{'s' if cut > 1 else ''} cut to --max_prompt_length {limit}")
+        for line in replica_lines(result):
+            self._print(indent + line)
         self._print_verdict(result, indent)
 
     def finished(self, result: SweepResult) -> None:
@@ -169,8 +173,11 @@ class SweepDisplay:
         failed = sum(value for value in _counts(result.llmbench.get("errors")))
         tail = f", {failed} of {failed + result.completed} requests failed" if failed else ""
         self._print(Text.assemble(indent, (status, _VERDICT_STYLE.get(status, "")), tail))
-        for reason in verdict.get("reasons") or []:
-            for line in wrapped(str(reason), self._width() - len(indent) - 2):
+        told = [str(reason) for reason in verdict.get("reasons") or []]
+        notes = [f"note: {each}" for each in verdict.get("warnings") or [] if each not in self._noted]
+        self._noted.update(verdict.get("warnings") or [])
+        for text in (*told, *notes):
+            for line in wrapped(text, self._width() - len(indent) - 2):
                 self._print(f"{indent}  {line}")
 
     def _describe(self, what: str) -> None:
@@ -202,6 +209,22 @@ def summary_parts(result: SweepPoint) -> list[str]:
         f"Generation (mean): {combination.gen_length} tokens",
         *(f"{name}: {figures(value)} {unit}" for name, value, unit in numbers if value is not None),
     ]
+
+
+def replica_lines(result: SweepPoint) -> list[str]:
+    """How the load met the replicas, where the client shared it out among several."""
+    replicas = result.llmbench.get("replicas")
+    found = replicas.get("endpoints") if isinstance(replicas, Mapping) else None
+    if not found:
+        return []
+    parts = [
+        " / ".join(str(each.get("requests")) for each in found) + " requests",
+        " / ".join(figures(each.get("in_flight_mean")) for each in found) + " in flight",
+    ]
+    firsts = [((each.get("latency_ms") or {}).get("ttft") or {}).get("p50") for each in found]
+    if all(isinstance(each, (int, float)) for each in firsts):
+        parts.append(" / ".join(map(figures, firsts)) + " ms p50 TTFT")
+    return [f"Replicas: {', '.join(parts)}"]
 
 
 def worth_table(found: Sequence[Worth]) -> Table | None:

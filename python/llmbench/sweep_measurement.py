@@ -28,10 +28,11 @@ class Target:
     """How it was started, where we started it."""
 
     @property
-    def metrics_urls(self) -> tuple[str, ...]:
-        """Where a started server counts what it did."""
-        commands = self.server.commands if self.server else ()
-        return tuple(each.metrics_url for each in commands if each.metrics_url)
+    def metrics(self) -> bool | tuple[str, ...]:
+        """Where the server counts what it did: a started one as it was told to, a running one as its backend has it."""
+        if self.server is None:
+            return True
+        return tuple(each.metrics_url for each in self.server.commands if each.metrics_url)
 
 
 Measure = Callable[[SweepSpec, PlannedPoint, Target, Callable[[Mapping[str, Any]], None]], SweepPoint]
@@ -139,7 +140,8 @@ def measure_point(
         save_result=False,
         progress=False,
         on_progress=on_progress,
-        scrape_metrics=target.metrics_urls or False,
+        scrape_metrics=target.metrics,
+        shared_server=target.server is None,
         server=target.server.to_dict() if target.server else None,
         **({"num_gpus": combination.tp_size * combination.num_replicas} | dict(run_options)),
     )

@@ -55,7 +55,7 @@ class SweepStoppedError(LlmbenchError):
 
 
 def sweep(
-    endpoint: Endpoint | str | None = None,
+    endpoint: Endpoint | str | Sequence[Endpoint | str] | None = None,
     *,
     backend: str | None = None,
     server: str | None = None,
@@ -75,8 +75,8 @@ def sweep(
 
     Without an `endpoint` the backend's server (the simulated one, unless a `backend` is named) is started once per
     server setting and stopped again, whatever happens; `server`, `server_command` and the rest say which and how, as
-    docs/servers.md has it. With an endpoint (an `Endpoint`, or a URL with `backend`), the server is taken as it runs,
-    and its settings only label the results.
+    docs/servers.md has it. With an endpoint (an `Endpoint`, or a URL with `backend`; several are replicas), the server
+    is taken as it runs, and its settings only label the results.
 
     `settings` are the flags of `python -m llmbench.run_benchmark` by name and with the same defaults: `model`,
     `tp_size`, `max_ragged_batch_size`, `num_replicas`, `fp6`, `mean_prompt_length`, `mean_max_new_tokens`,
@@ -96,19 +96,27 @@ def sweep(
     from llmbench.gates import Gate
     from llmbench.sweep_display import SweepDisplay
 
-    if isinstance(endpoint, str):
-        endpoint = EndpointType(endpoint, backend=backend or "openai", model=settings.get("model"))
-    name = endpoint.preset.name if endpoint is not None else backend or "sim"
+    given = [endpoint] if isinstance(endpoint, (str, EndpointType)) else list(endpoint or ())
+    endpoints = [
+        EndpointType(each, backend=backend or "openai", model=settings.get("model"))
+        if isinstance(each, str)
+        else each
+        for each in given
+    ]
+    first = endpoints[0] if endpoints else None
+    name = first.preset.name if first is not None else backend or "sim"
     if backend is not None and name != backend:
         raise ConfigError(f"backend {backend!r} is not the endpoint's, which is {name!r}: leave it out")
-    model = settings.pop("model", None) or (endpoint.model if endpoint is not None else None)
-    served = served_model(endpoint) if endpoint is not None and model is None else None
+    model = settings.pop("model", None) or (first.model if first is not None else None)
+    served = served_model(first) if first is not None and model is None else None
+    if endpoints:
+        settings.setdefault("num_replicas", len(endpoints))
     spec = SweepSpec.of(
-        backend=name, model=model, served_model=served, client_only=endpoint is not None, **settings
+        backend=name, model=model, served_model=served, client_only=bool(endpoints), **settings
     )
     result = execute(
         spec,
-        endpoint,
+        endpoints,
         measure=measure_with(run_options or {}),
         launch_options=launchers.LaunchOptions(
             kind=server,
@@ -132,36 +140,33 @@ def sweep(
 
 def execute(
     spec: SweepSpec,
-    endpoint: Endpoint | None,
+    endpoints: Sequence[Endpoint] = (),
     *,
     measure: Measure,
     display: SweepDisplay,
     launch_options: launchers.LaunchOptions | None = None,
     started_endpoint: Endpoint | None = None,
-    replica_urls: Sequence[str] = (),
     server_timeout_s: float = 600.0,
     max_error_rate: float = 0.01,
     gates: Sequence[Gate] = (),
 ) -> SweepResult:
     """Carries out the plan of `spec`. Raises for what is wrong before the first point; `SweepResult` tells the rest.
 
-    `replica_urls` are further addresses of the running server that `endpoint` names. `started_endpoint` is what a
-    started server is spoken to with, all but its address: headers, a key, a path.
+    `endpoints` are the replicas of a running server. `started_endpoint` is what a started server is spoken to with, all
+    but its address: headers, a key, a path.
     """
-    if endpoint is None and spec.client_only:
+    if not endpoints and spec.client_only:
         raise ConfigError(
             f"the backend {spec.backend} needs the address of a running server: --openai_api_url URL"
         )
-    if endpoint is not None and endpoint.model is None:
-        endpoint = dataclasses.replace(endpoint, model=spec.model)
-    replicas = (
-        () if endpoint is None else tuple(dataclasses.replace(endpoint, url=url) for url in replica_urls)
+    replicas = tuple(
+        dataclasses.replace(each, model=spec.model) if each.model is None else each for each in endpoints
     )
     options = launch_options or launchers.LaunchOptions(deployment=spec.deployment_name)
     with signals_as_interrupts() as caught:
         execution = _Execution(
             spec,
-            endpoint,
+            replicas,
             measure,
             display,
             options,
@@ -171,7 +176,6 @@ def execute(
             caught,
             tuple(gates),
         )
-        execution.replicas = replicas
         execution.prepare()
         check_writable(spec.result_dir)
         for record in servers.end_orphans():
@@ -185,7 +189,7 @@ class _Execution:
     def __init__(
         self,
         spec: SweepSpec,
-        endpoint: Endpoint | None,
+        endpoints: tuple[Endpoint, ...],
         measure: Measure,
         display: SweepDisplay,
         launch_options: launchers.LaunchOptions,
@@ -196,7 +200,8 @@ class _Execution:
         gates: tuple[Gate, ...],
     ) -> None:
         self.spec = spec
-        self.endpoint = endpoint
+        self.endpoints = endpoints
+        """The replicas of a running server; none where one is started."""
         self.measure = measure
         self.display = display
         self.launch_options = launch_options
@@ -207,15 +212,13 @@ class _Execution:
         self.gates = gates
         self.planned = plan(spec)
         self.outcomes: dict[PointId, PointOutcome] = {}
-        self.replicas: tuple[Endpoint, ...] = ()
-        """Beside `endpoint`, of a running server."""
         self.launch: launchers.Launch | None = None
         self.impossible: dict[ServerSettings, ConfigError] = {}
 
     def prepare(self) -> None:
         """Finds what is to be started, before anything is: raises ConfigError where this machine lacks it, or where no
         setting of the sweep is possible on it."""
-        if self.endpoint is not None or not any(self._pending(server) for server in self.planned):
+        if self.endpoints or not any(self._pending(server) for server in self.planned):
             return
         self.launch = launchers.prepare(self.spec.backend, self.launch_options)
         for key in self.launch.launcher.ignores:
@@ -284,9 +287,9 @@ class _Execution:
             self._finish(point, "existing", result=result, reason=reason)
 
     def _measure_server(self, planned: PlannedServer, pending: Sequence[PlannedPoint]) -> None:
-        if self.endpoint is not None:
+        if self.endpoints:
             for point in pending:
-                self._measure_point(point, Target((self.endpoint, *self.replicas)), None)
+                self._measure_point(point, Target(self.endpoints), None)
             return
         if why := self.impossible.get(planned.settings):
             for point in pending:

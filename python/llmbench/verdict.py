@@ -271,9 +271,21 @@ def server_counters(facts: Facts) -> Finding:
         "nobody else uses"
     )
     details = {f"server_{each}": counted[each] for each in compared} | {each: ours[each] for each in compared}
+    if apart and counted.get("shared") and (others := _others_used_it(counted, int(ok.sum()), apart)):
+        return Finding(name, worst, None, "share", "VALID", f"{others}: the server counted {described}", details)
     if kind is None or not kind.exact:
         return Finding(name, worst, None, "share", "VALID", text if apart else "", details)
     return Finding(name, worst, 0, "share", *_if(bool(apart), "INVALID", text), details)
+
+
+def _others_used_it(counted: Mapping[str, Any], completed: int, apart: Mapping[Any, int]) -> str:
+    """Why a server that others may use counts otherwise than we do; "" where they cannot be the reason: it ended
+    exactly our requests, and nothing ran before or after."""
+    if counted.get("requests") == completed and not counted.get("busy"):
+        return ""
+    if min(apart.values()) < 0:
+        return "its metrics are not of all that answered, as behind a balancer, and tell nothing of this run"
+    return "shared server, these numbers are under the load of others too"
 
 
 def clock(facts: Facts) -> Finding:

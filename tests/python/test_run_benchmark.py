@@ -50,12 +50,12 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 @pytest.fixture
-def executed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[SweepSpec, Endpoint | None, dict[str, Any]]]:
+def executed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[SweepSpec, list[Endpoint], dict[str, Any]]]:
     """What would have been carried out."""
-    calls: list[tuple[SweepSpec, Endpoint | None, dict[str, Any]]] = []
+    calls: list[tuple[SweepSpec, list[Endpoint], dict[str, Any]]] = []
 
-    def note(spec: SweepSpec, endpoint: Endpoint | None, **options: Any) -> SweepResult:
-        calls.append((spec, endpoint, options))
+    def note(spec: SweepSpec, endpoints: list[Endpoint], **options: Any) -> SweepResult:
+        calls.append((spec, endpoints, options))
         return SweepResult(spec, ())
 
     monkeypatch.setattr(sweeping, "execute", note)
@@ -66,15 +66,15 @@ def command(*words: str) -> int:
     return execute("run_benchmark", run_benchmark.main, words)
 
 
-Executed = list[tuple[SweepSpec, Endpoint | None, dict[str, Any]]]
+Executed = list[tuple[SweepSpec, list[Endpoint], dict[str, Any]]]
 
 
 def test_a_bare_command_measures_the_simulator_and_says_so(
     executed: Executed, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command() == 0
-    ((spec, endpoint, _),) = executed
-    assert endpoint is None
+    ((spec, endpoints, _),) = executed
+    assert endpoints == []
     assert spec == SweepSpec.of()
     assert capsys.readouterr().out == "no --backend given: measuring the simulated server (--backend sim)\n"
 
@@ -189,25 +189,48 @@ def test_zero_is_a_value(executed: Executed) -> None:
 )
 def test_a_running_server(executed: Executed, words: list[str], url: str, path: str) -> None:
     assert command("--backend", "openai", "--model", "m", *words) == 0
-    spec, endpoint, _ = executed[0]
-    assert endpoint is not None
+    spec, [endpoint], _ = executed[0]
     assert (endpoint.url, endpoint.request_path) == (url, path)
     assert spec.client_only
+
+
+def test_several_addresses_are_replicas(executed: Executed) -> None:
+    urls = ["http://h:1/v1/chat/completions", "http://h:2/v1/chat/completions", "http://h:3"]
+    command("--backend", "openai-chat", "--model", "m", "--openai_api_key", "secret", "--base-url", *urls)
+    command(
+        "--backend", "vllm", "--model", "m", "--base-url", "http://h:1", "http://h:2", "--num_replicas", "8"
+    )
+    (first, endpoints, _), (second, others, _) = executed
+    assert [each.url for each in endpoints] == ["http://h:1", "http://h:2", "http://h:3"]
+    assert {each.request_path for each in endpoints} == {"/v1/chat/completions"}
+    assert {each.key() for each in endpoints} == {"secret"}
+    assert first.num_replicas == (3,)
+    assert len(others) == 2
+    assert second.num_replicas == (8,)  # each address may be a balancer's
 
 
 def test_options_of_the_engine_reach_it(executed: Executed, monkeypatch: pytest.MonkeyPatch) -> None:
     options: dict[str, Any] = {}
     monkeypatch.setattr(sweep_measurement, "measure_with", options.update)
-    command("--idle-timeout", "9", "--goodput", "ttft:200", "tpot:50", "--server_args=--gpu 'H100 SXM'")
+    command(
+        "--idle-timeout",
+        "9",
+        "--balancing",
+        "least-in-flight",
+        "--goodput",
+        "ttft:200",
+        "tpot:50",
+        "--server_args=--gpu 'H100 SXM'",
+    )
     assert options["idle_timeout"] == 9
+    assert options["balancing"] == "least-in-flight"
     assert options["goodput"] == {"ttft": 200, "tpot": 50}
     assert executed[0][2]["launch_options"].args == ("--gpu", "H100 SXM")
 
 
 def test_a_key_is_kept_out_of_sight(executed: Executed, capsys: pytest.CaptureFixture[str]) -> None:
     command("--backend", "openai", "--model", "m", "--openai_api_key", "sk-secret-value")
-    endpoint = executed[0][1]
-    assert endpoint is not None
+    [endpoint] = executed[0][1]
     assert endpoint.key() == "sk-secret-value"
     shown = capsys.readouterr()
     assert "sk-secret" not in repr(endpoint) + repr(executed[0][0]) + shown.out + shown.err
@@ -268,8 +291,7 @@ def test_start_use_restart_and_stop(
     assert "running at " in capsys.readouterr().err
 
     assert command("--client_only", "--deployment_name", "d") == 0
-    spec, endpoint, _ = executed[0]
-    assert endpoint is not None
+    spec, [endpoint], _ = executed[0]
     assert endpoint.url == first.url
     assert (spec.model, spec.tp_size, spec.client_only) == ("m", (2,), True)
     capsys.readouterr()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import http.server
 import math
 import sqlite3
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmbench import verdict
+from llmbench import server_metrics, verdict
 from llmbench.errors import ResultsError
 from llmbench.server_metrics import KINDS, Names, Reading, Sample, Watch, fetch, parse, store
 
@@ -156,6 +157,37 @@ def test_what_was_counted_in_between(pages: list[Pages]) -> None:
     assert all(row[0] > 0 for row in rows)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "busy"), [(0, 0, False), (3, 0, True), (0, 1, True)], ids=["idle", "before", "after"]
+)
+def test_a_server_that_others_may_use(
+    pages: list[Pages], monkeypatch: pytest.MonkeyPatch, before: int, after: int, busy: bool
+) -> None:
+    monkeypatch.setattr(server_metrics, "_SETTLE_S", 0.1)
+    pages.append(Pages(page("vllm", requests=5, running=before), page("vllm", requests=9, running=after)))
+    with Watch([pages[0].url], shared=True) as watch:
+        pass
+    counted = watch.counted()
+    assert counted is not None
+    assert (counted["requests"], counted["shared"], counted["busy"]) == (4, True, busy)
+
+
+def test_pages_are_asked_for_as_requests_go(pages: list[Pages]) -> None:
+    pages.append(Pages(page("vllm", requests=5)))
+    asked: list[str] = []
+
+    def connect(url: str) -> http.client.HTTPConnection:
+        asked.append(url)
+        return http.client.HTTPConnection("127.0.0.1", pages[0].server.server_address[1])
+
+    with Watch(["http://gpu-7:8002/metrics"], connect=connect) as watch:
+        pass
+    counted = watch.counted()
+    assert counted is not None
+    assert counted["requests"] == 0
+    assert set(asked) == {"http://gpu-7:8002/metrics"}
+
+
 def test_replicas_are_added_up_and_sampled_apart(pages: list[Pages]) -> None:
     for base in (0, 100):
         pages.append(
@@ -256,6 +288,10 @@ def facts(counters: dict[str, object] | None, *, failed: int = 0, told: int = 1)
     )
 
 
+def shared(*, kind: str = "vllm", busy: bool = False, **counted: int) -> dict[str, object]:
+    return {"kind": kind, "shared": True, "busy": busy, **counted}
+
+
 @pytest.mark.parametrize(
     ("counters", "options", "status", "told"),
     [
@@ -282,6 +318,16 @@ def facts(counters: dict[str, object] | None, *, failed: int = 0, told: int = 1)
             "counts nothing that this client counts",
         ),
         ({"kind": "sglang", "output_tokens": 21}, {}, "VALID", "counted 21 output tokens"),
+        # A server that others may use: what they can have done is a note,
+        (shared(requests=4, prompt_tokens=40, output_tokens=20), {}, "VALID", ""),
+        (shared(requests=5, output_tokens=25), {}, "VALID", "shared server, these numbers are under"),
+        (shared(requests=8, output_tokens=25), {}, "VALID", "counted 25 output tokens and this client 20"),
+        (shared(requests=4, output_tokens=25, busy=True), {}, "VALID", "shared server"),
+        (shared(kind="llamacpp", output_tokens=25), {}, "VALID", "shared server"),
+        (shared(requests=2, output_tokens=10), {}, "VALID", "behind a balancer"),
+        # and what they cannot have done is none.
+        (shared(requests=4, output_tokens=25), {}, "INVALID", "counted 25 output tokens and this client 20"),
+        (shared(requests=4, output_tokens=19), {}, "INVALID", "counted 19 output tokens"),
     ],
 )
 def test_the_servers_counters_against_the_rows(

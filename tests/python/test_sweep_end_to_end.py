@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import llmbench as lb
-from llmbench import servers
+from llmbench import server_metrics, servers
 from llmbench.combination import read_json
 
 FAST = "--server_args=--fixed --ttft-ms 5 --itl-ms 1"
@@ -180,6 +181,68 @@ def test_a_server_left_running_is_measured_and_stopped() -> None:
     assert code == 1
     assert shown.count("connection refused") <= 2
     assert "Traceback" not in shown
+
+
+REPLICAS = (
+    f"{sys.executable} -m llmbench sim --port {{port}} --model {{model}} --fixed --ttft-ms 5 --itl-ms 1"
+)
+
+
+def test_all_replicas_left_running_are_measured_and_asked_for_their_counters() -> None:
+    server = ["--backend", "openai", "--num_replicas", "2"]
+    assert finished("start", *server, "--server_command", REPLICAS)[0] == 0
+    left = servers.running("benchmark-deployment")
+    assert len(left) == 2
+    code, shown = finished("--backend", "openai", "--client_only", "--num_clients", "2", *SMALL[:-1])
+    assert code == 0, shown
+    assert "Replicas: 6 / 6 requests" in shown
+    [path] = Path("results_openai").glob("*-replicas2-*.json")
+    stored = json.loads(path.read_text())["llmbench"]
+    assert [each["requests"] for each in stored["replicas"]["endpoints"]] == [6, 6]
+    counted = stored["server"]["counters"]
+    assert (counted["requests"], counted["shared"], counted["busy"]) == (
+        14,
+        True,
+        False,
+    )  # two of the warm-up
+    assert stored["verdict"]["evidence"]["server_counters"]["value"] == 0
+
+    urls = [each.url for each in left]
+    code, shown = finished("--backend", "vllm", "--base-url", *urls, "--num_clients", "2", *SMALL[:-1])
+    assert code == 0, shown
+    [path] = Path("results_vllm").glob("*-replicas2-*.json")
+    assert json.loads(path.read_text())["llmbench"]["server"]["counters"]["requests"] == 14
+    code, shown = finished("stop")
+    assert shown.count("stopped ") == 2
+
+
+def test_others_on_a_running_server_are_a_note_and_no_verdict() -> None:
+    assert finished("start", "--server_args=--fixed --ttft-ms 5 --itl-ms 20")[0] == 0
+    (record,) = servers.records()
+    words = [
+        "run",
+        "--base-url",
+        record.url,
+        "--max-concurrency",
+        "2",
+        "--num-prompts",
+        "100000",
+        "--no-save",
+    ]
+    with subprocess.Popen([sys.executable, "-m", "llmbench", *words, "--quiet"]) as other:
+        try:
+            running, busy = f"{record.url}/metrics", re.compile(r"^vllm:num_requests_running\S* [1-9]", re.M)
+            deadline = time.monotonic() + 60
+            while not busy.search(server_metrics.fetch(running)[1]):
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            code, shown = finished("--client_only", "--num_clients", "2", *SMALL[:-1])
+        finally:
+            other.kill()
+    assert code == 0, shown
+    assert "note: shared server, these numbers are under the load of others too: the server counted" in shown
+    [path] = results()
+    assert json.loads(path.read_text())["llmbench"]["verdict"]["status"] != "INVALID"
 
 
 def test_prompts_cut_to_the_longest_are_counted() -> None:

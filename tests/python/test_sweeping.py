@@ -154,7 +154,7 @@ def run(
     """The result of a sweep and what it showed."""
     shown = io.StringIO()
     display = SweepDisplay(console=Console(file=shown, width=80, highlight=False, force_terminal=False))
-    result = execute(spec, endpoint, measure=measure, display=display, **options)
+    result = execute(spec, [endpoint] if endpoint else [], measure=measure, display=display, **options)
     return result, shown.getvalue()
 
 
@@ -308,11 +308,28 @@ def test_what_keeps_every_point_from_being_measured_is_raised_in_python(
 
 def test_errors_are_told_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     measure = Measurement({1: raises(LlmbenchError("odd")), 2: raises(ConfigError("wrong"))})
-    result = execute(spec_of(), None, measure=measure, display=SweepDisplay(quiet=True))
+    result = execute(spec_of(), measure=measure, display=SweepDisplay(quiet=True))
     assert states(result) == ["failed", "failed"]
     shown = capsys.readouterr()
     assert shown.out == ""
     assert [line.rpartition(": ")[2] for line in shown.err.splitlines()] == ["odd", "wrong"]
+
+
+def test_the_load_goes_to_all_replicas_of_a_running_server() -> None:
+    targets: list[Target] = []
+
+    def measure(spec: SweepSpec, point: PlannedPoint, target: Target, on_progress: Any) -> SweepPoint:
+        targets.append(target)
+        return store(spec, point)
+
+    endpoints = [Endpoint(f"http://127.0.0.1:{port}", backend="vllm") for port in (1, 2)]
+    display = SweepDisplay(quiet=True)
+    execute(spec_of(backend="vllm", client_only=True), endpoints, measure=measure, display=display)
+    assert [[each.url for each in target.endpoints] for target in targets] == [
+        ["http://127.0.0.1:1", "http://127.0.0.1:2"]
+    ] * 2
+    assert {each.model for target in targets for each in target.endpoints} == {"m"}
+    assert all(target.metrics is True for target in targets)  # where the backend has them
 
 
 def test_a_running_server_is_only_used(scripted: list[ServerSettings]) -> None:

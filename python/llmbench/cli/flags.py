@@ -33,7 +33,7 @@ from llmbench.cli.parser import (
     until_ci,
     whole,
 )
-from llmbench.cli.target_flags import add_target, endpoint_from, endpoints_from
+from llmbench.cli.target_flags import BaseUrls, add_target, endpoint_from, endpoints_from
 from llmbench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GOODPUT_METRICS",
     "METRICS",
+    "BaseUrls",
     "Parser",
     "add_data",
     "add_load",

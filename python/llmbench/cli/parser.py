@@ -66,6 +66,13 @@ class _Formatter(argparse.HelpFormatter):
         kwargs.setdefault("max_help_position", 34)
         super().__init__(prog, **kwargs)
 
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """`--a, --b N`: with the value once, as Python 3.13 has it, so that several spellings fit a line."""
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        value = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {value}"
+
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text = action.help
         if text is None or action.default in (None, False, argparse.SUPPRESS, [], "") or "default" in text:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from llmbench.endpoint import Endpoint
 
 
-class _BaseUrls(argparse.Action):
+class BaseUrls(argparse.Action):
     """The first is `base_url`, the others are `replica_urls`."""
 
     def __call__(
@@ -37,7 +37,7 @@ def add_target(parser: argparse.ArgumentParser, *, default_backend: str = "opena
     group.add_argument(
         "--base-url",
         nargs="+",
-        action=_BaseUrls,
+        action=BaseUrls,
         metavar="URL",
         help="the server, as http://host:port; instead of --host and --port. Several are replicas: "
         "--balancing shares the requests out",
