@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from llmbench.backends import anthropic, azure, fastgen, google, llamacpp, ollama, openai, sglang, tgi, triton
 from llmbench.backends.backend import Backend, Prompt
-from llmbench.backends.template import TEMPLATE
+from llmbench.backends.template import UNDESCRIBED
 from llmbench.errors import ConfigError
 
 __all__ = ["ALIASES", "BACKENDS", "Backend", "Prompt", "get"]
@@ -44,7 +44,7 @@ BACKENDS: dict[str, Backend] = {
         google.JETSTREAM,
         google.JETSTREAM_V1,
         google.SAX,
-        TEMPLATE,
+        Backend(**UNDESCRIBED),
         openai.SIM,
     )
 }

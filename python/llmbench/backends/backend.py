@@ -11,7 +11,8 @@ from json.encoder import encode_basestring_ascii
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from llmbench.backends.body import fill, merge, placeholders, substitute
+from llmbench.backends.body import SAMPLING, fill, merge, placeholders, substitute
+from llmbench.backends.template import preset_fields
 from llmbench.errors import ConfigError
 
 Prompt: TypeAlias = str | Sequence[int] | Sequence[Mapping[str, Any]]
@@ -22,20 +23,6 @@ Render: TypeAlias = Callable[..., bytes]
 UNCOUNTED = ("tokenizer", "none")
 """The values of `Backend.reports` that are no count of the server's."""
 
-SAMPLING = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "typical_p",
-    "frequency_penalty",
-    "presence_penalty",
-    "repetition_penalty",
-    "length_penalty",
-    "seed",
-    "stop",
-    "min_tokens",
-)
 _CHARACTERS_PER_TOKEN = 4
 """For a limit on prompt and output together, where nobody counted the prompt's tokens."""
 
@@ -233,9 +220,7 @@ class Backend:
     def from_template(cls, template: Mapping[str, Any] | str, **changes: Any) -> Backend:
         """A preset made from a description of the server: an object, or the name of a JSON file that holds
         it. docs/backends.md has its keys."""
-        from llmbench.backends.template import backend_from
-
-        return backend_from(template, **changes)
+        return cls(**{**preset_fields(template), **changes})
 
     @cached_property
     def _places(self) -> frozenset[str]:

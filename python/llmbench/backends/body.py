@@ -18,6 +18,22 @@ _PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
 _MISSING: Any = object()
 SPREAD = "**"
 
+SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "typical_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "repetition_penalty",
+    "length_penalty",
+    "seed",
+    "stop",
+    "min_tokens",
+)
+"""Our names of the sampling fields, which a body has places for as far as its server knows them."""
+
 
 def fill(template: Any, values: Mapping[str, Any]) -> Any:
     """`template` with `values` in place; None when nothing of it is left."""

@@ -16,27 +16,27 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from llmbench.backends.backend import SAMPLING, Backend
-from llmbench.backends.body import placeholders
+from llmbench.backends.body import SAMPLING, placeholders
 from llmbench.errors import ConfigError
 
-TEMPLATE = Backend(
-    "template",
-    "/",
-    "template",
-    description="any HTTP server, described in a file",
-    reports="a JSON pointer",
-    cached_tokens=True,
-    forces_length="${ignore_eos} in the body",
-    seeded=True,
-    key_env=None,
-    quirks=("--template FILE.json describes the server.",),
-)
+UNDESCRIBED: dict[str, Any] = {
+    "name": "template",
+    "path": "/",
+    "wire_format": "template",
+    "models_at": "/data/-/id",
+    "description": "any HTTP server, described in a file",
+    "reports": "a JSON pointer",
+    "cached_tokens": True,
+    "forces_length": "${ignore_eos} in the body",
+    "seeded": True,
+    "key_env": None,
+    "quirks": ("--template FILE.json describes the server.",),
+}
+"""The fields of the preset as long as nothing describes the server."""
 
 WIRE_RULES = (
     "framing",
@@ -83,8 +83,8 @@ _NAMES = (
 )
 
 
-def backend_from(template: Mapping[str, Any] | str, **changes: Any) -> Backend:
-    """The preset that `template` describes: an object, or the name of a JSON file that holds one."""
+def preset_fields(template: Mapping[str, Any] | str) -> dict[str, Any]:
+    """The fields of the `Backend` that `template` describes: an object, or the name of a JSON file that holds one."""
     described = _read(template) if isinstance(template, str) else dict(template)
     keys = _Keys(described)
     body = keys.take("body", dict, None)
@@ -112,40 +112,39 @@ def backend_from(template: Mapping[str, Any] | str, **changes: Any) -> Backend:
     metrics = _Keys(keys.take("metrics", dict, {}), "metrics")
     headers = {name: str(value) for name, value in keys.take("headers", dict, {}).items()}
     document = rules.get("document") if isinstance(rules.get("document"), Mapping) else {}
-    made = replace(
-        TEMPLATE,
-        name=keys.take("name", str, "template"),
-        description=keys.take("description", str, TEMPLATE.description),
-        path=path,
-        whole_path=keys.take("whole_path", str, None),
-        method=keys.take("method", str, "POST").upper(),
-        body=body,
-        takes=takes,
-        streams=streams,
-        whole=not rules.get("always_streams", False),
-        rules=rules,
-        repeats_prompt=bool(rules.get("strip_prompt")),
-        headers=headers,
-        models_path=models.take("path", str, None),
-        models_at=models.take("at", str, TEMPLATE.models_at),
-        health_path=health.take("path", str, None),
-        health_status=health.take("status", int, 200),
-        metrics_path=metrics.take("path", str, None),
-        metrics_port=metrics.take("port", int, None),
-        metrics_names=metrics.take("names", dict, {}),
-        default_url=base,
-        reports=next(
+    fields = {
+        **UNDESCRIBED,
+        "name": keys.take("name", str, "template"),
+        "description": keys.take("description", str, UNDESCRIBED["description"]),
+        "path": path,
+        "whole_path": keys.take("whole_path", str, None),
+        "method": keys.take("method", str, "POST").upper(),
+        "body": body,
+        "takes": takes,
+        "streams": streams,
+        "whole": not rules.get("always_streams", False),
+        "rules": rules,
+        "repeats_prompt": bool(rules.get("strip_prompt")),
+        "headers": headers,
+        "models_path": models.take("path", str, None),
+        "models_at": models.take("at", str, UNDESCRIBED["models_at"]),
+        "health_path": health.take("path", str, None),
+        "health_status": health.take("status", int, 200),
+        "metrics_path": metrics.take("path", str, None),
+        "metrics_port": metrics.take("port", int, None),
+        "metrics_names": metrics.take("names", dict, {}),
+        "default_url": base,
+        "reports": next(
             (key for key in ("output_tokens", "token_ids") if rules.get(key) or (document or {}).get(key)),
             "tokenizer",
         ),
-        finish_reasons=bool(rules.get("finish_reason") or (document or {}).get("finish_reason")),
-        cached_tokens=bool(rules.get("cached_tokens") or (document or {}).get("cached_tokens")),
-        forces_length="${ignore_eos} in the body" if "ignore_eos" in places else "",
-        **changes,
-    )
+        "finish_reasons": bool(rules.get("finish_reason") or (document or {}).get("finish_reason")),
+        "cached_tokens": bool(rules.get("cached_tokens") or (document or {}).get("cached_tokens")),
+        "forces_length": "${ignore_eos} in the body" if "ignore_eos" in places else "",
+    }
     for group in (keys, health, models, metrics):
         group.check_all_known(WIRE_RULES if group is keys else ())
-    return made
+    return fields
 
 
 def _read(name: str) -> dict[str, Any]:
