@@ -27,8 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def show(paths: Sequence[str]) -> int:
     """Prints one summary per file. Raises ResultsError for a file that is no result."""
-    from llmbench.combination import read_json
     from llmbench.sweep_display import SweepDisplay
+    from llmbench.sweep_file import read_json
 
     display = SweepDisplay(progress=False)
     for path in paths:

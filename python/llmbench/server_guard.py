@@ -75,9 +75,9 @@ def _wait(owner: int, server: int) -> int | None:
 def _end_all() -> None:
     """Everything with this server's token, and its group, but not ourselves."""
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
-    from llmbench import servers
+    from llmbench import server_records
 
-    record = servers.find(os.environ[servers.TOKEN_VARIABLE])
+    record = server_records.find(os.environ[server_records.TOKEN_VARIABLE])
     if record is not None:
         record.end()
 

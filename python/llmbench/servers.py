@@ -1,30 +1,24 @@
 """Servers that llmbench starts: each in a process group of its own, waited for by polling, ended to the last process.
 
 A guard process (`server_guard.py`) leads the group and ends the server when the process that started it is gone,
-however that ended. Beside it a record on disk names every running server (process group, start time and a token in its
-environment), so that a later command can end exactly that one, should the guard have been killed too.
+however that ended. Beside it a record on disk (`server_records.py`) names every running server.
 """
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import http.client
-import json
 import os
-import random
 import re
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -32,11 +26,10 @@ from urllib.parse import urlsplit
 
 from llmbench import secrecy
 from llmbench.errors import ResultsError, ServerStartError
+from llmbench.processes import boot_id, process_start
+from llmbench.server_records import TOKEN_VARIABLE, ServerRecord, end_all, end_own
 
-TOKEN_VARIABLE = "LLMBENCH_SERVER_TOKEN"
-STATE_VARIABLE = "LLMBENCH_STATE_DIR"
 _POLL_S = 0.05
-_LOWEST_PORT = 10_000
 
 
 @dataclass(frozen=True)
@@ -63,79 +56,6 @@ class ServerCommand:
             "argv": list(redacted_argv(self.argv)),
             "env": secrecy.redact(dict(self.env)),
         }
-
-
-@dataclass(frozen=True)
-class ServerRecord:
-    """What is on disk about a running server: enough to end it and nothing else, whoever asks."""
-
-    token: str
-    name: str
-    deployment: str
-    url: str
-    log: str
-    argv: tuple[str, ...]
-    settings: dict[str, Any]
-    owner_pid: int
-    owner_start: int
-    """Kernel ticks at which the owner started: a process id alone may have been given out again."""
-    boot_id: str
-    detached: bool
-    """Left running on purpose, by `start`; otherwise it should not outlive its owner."""
-    host: str = ""
-    group: str = ""
-    """The token of the first of several servers that were started as one."""
-    pgid: int = 0
-    """0 between the writing of the record and the start of the process."""
-    leader_start: int = 0
-
-    @property
-    def path(self) -> Path:
-        return state_dir() / f"{self.token}.json"
-
-    def write(self) -> None:
-        """Atomic: a reader sees the whole record or none."""
-        path = self.path
-        temporary = path.with_suffix(".tmp")
-        try:
-            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
-            temporary.replace(path)
-        except OSError as error:
-            raise ResultsError(
-                f"cannot keep track of the started server in {path.parent}: {error.strerror or error}; "
-                f"name another directory in {STATE_VARIABLE}"
-            ) from error
-
-    def forget(self) -> None:
-        self.path.unlink(missing_ok=True)
-
-    def is_orphan(self) -> bool:
-        """True when the server should have ended with its owner, or ended with an earlier boot of this machine."""
-        if self.host != socket.gethostname():
-            return False  # a home directory can be shared: that machine sees to its own
-        if self.boot_id != boot_id():
-            return True
-        return not self.detached and process_start(self.owner_pid) != self.owner_start
-
-    def processes(self) -> list[int]:
-        """The living processes of this server: its group, as long as the leader is the one that was started, and all
-        that carry its token, even if they have left the group."""
-        if self.boot_id != boot_id():
-            return []
-        mark = f"{TOKEN_VARIABLE}={self.token}".encode()
-        leader_lives = self.pgid > 0 and process_start(self.pgid) == self.leader_start
-        found = []
-        for pid, state, group in _all_processes():
-            if state in "ZX" or pid == os.getpid():
-                continue
-            if (leader_lives and group == self.pgid) or mark in _environment(pid):
-                found.append(pid)
-        return found
-
-    def end(self, grace_s: float = 10.0) -> None:
-        """Ends every process of the server, politely for `grace_s`, and forgets the record. Interrupted in between
-        (a second Ctrl-C), it ends them by force before the interrupt goes on its way."""
-        end_all([self], grace_s)
 
 
 class Server:
@@ -388,97 +308,6 @@ class Deployment:
         self.stop()
 
 
-def end_all(ended: Sequence[ServerRecord], grace_s: float = 10.0) -> None:
-    """Ends all processes of these servers, politely for `grace_s` and then by force, and forgets their records."""
-    try:
-        _signal_until_gone(ended, signal.SIGTERM, grace_s)
-    finally:
-        _signal_until_gone(ended, signal.SIGKILL, 5.0)
-        for record in ended:
-            record.forget()
-
-
-def _signal_until_gone(ended: Sequence[ServerRecord], signum: signal.Signals, patience_s: float) -> None:
-    deadline = time.monotonic() + patience_s
-    told: set[int] = set()
-    while living := [pid for record in ended for pid in record.processes()]:
-        for pid in living:
-            if pid not in told:
-                told.add(pid)
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signum)
-        if time.monotonic() >= deadline:
-            return
-        time.sleep(_POLL_S)
-
-
-def records() -> list[ServerRecord]:
-    """Every server on record for this user, oldest first. A record whose server is gone is not forgotten here."""
-    found = []
-    for path in sorted(state_dir().glob("*.json"), key=_modified):
-        with contextlib.suppress(OSError, ValueError, TypeError, LookupError):  # gone meanwhile, or not ours
-            values = json.loads(path.read_text())
-            found.append(ServerRecord(**values | {"argv": tuple(values["argv"])}))
-    return found
-
-
-def find(token: str) -> ServerRecord | None:
-    return next((record for record in records() if record.token == token), None)
-
-
-def end_own() -> None:
-    """Ends what this process started and should not leave behind, also when it was interrupted while starting it."""
-    me = (os.getpid(), process_start(os.getpid()))
-    end_all(
-        [
-            record
-            for record in records()
-            if not record.detached and (record.owner_pid, record.owner_start) == me
-        ]
-    )
-
-
-def end_orphans() -> list[ServerRecord]:
-    """Ends the servers whose owner was killed before it could, and returns those that were still running."""
-    orphans = [record for record in records() if record.is_orphan()]
-    running_still = [record for record in orphans if record.processes()]
-    end_all(orphans)
-    return running_still
-
-
-def running(deployment: str) -> list[ServerRecord]:
-    """The detached servers of a deployment that live; records of those that do not are forgotten."""
-    found = []
-    for record in records():
-        if record.detached and record.deployment == deployment:
-            if record.processes():
-                found.append(record)
-            else:
-                record.forget()
-    return found
-
-
-def state_dir() -> Path:
-    """Where records live: LLMBENCH_STATE_DIR, else the user's state directory, else a temporary one."""
-    if given := os.environ.get(STATE_VARIABLE):
-        choices = [Path(given)]
-    else:
-        home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111 (may lack a home)
-        choices = [
-            Path(home) / "llmbench" / "servers",
-            Path(tempfile.gettempdir()) / f"llmbench-{os.getuid()}",
-        ]
-    for choice in choices:
-        with contextlib.suppress(OSError):
-            choice.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if choice.stat().st_uid == os.getuid() and os.access(choice, os.W_OK | os.X_OK):
-                return choice
-    raise ResultsError(
-        f"no directory to keep track of started servers in: tried {', '.join(map(str, choices))}; "
-        f"name a writable one in {STATE_VARIABLE}"
-    )
-
-
 def redacted_argv(argv: Sequence[str]) -> tuple[str, ...]:
     """The words of a command, values of secret-looking flags blanked: `--api-key K`, `--hf-token=K`, `TOKEN=K`."""
     shown: list[str] = []
@@ -493,54 +322,6 @@ def redacted_argv(argv: Sequence[str]) -> tuple[str, ...]:
         blank_next = secret and not equals and word.startswith("-")
         shown.append(f"{name}={secrecy.REDACTED}" if secret and equals else secrecy.redact_url(word))
     return tuple(shown)
-
-
-def free_ports(n: int, host: str = "127.0.0.1") -> list[int]:
-    """Ports that nothing listens on at the moment, chosen by the kernel, all different."""
-    with contextlib.ExitStack() as stack:
-        taken = [stack.enter_context(socket.socket()) for _ in range(n)]
-        for each in taken:
-            each.bind((host, 0))
-        return [each.getsockname()[1] for each in taken]
-
-
-def free_port_block(n: int, host: str = "127.0.0.1") -> int:
-    """The first of `n` consecutive ports that nothing listens on at the moment, below those that connections get."""
-    chance = random.SystemRandom()
-    for _ in range(256):
-        first = chance.randrange(_LOWEST_PORT, _first_ephemeral_port() - n)
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            for port in range(first, first + n):
-                taken = stack.enter_context(socket.socket())
-                # As servers do it: connections of the past that still linger there are no hindrance.
-                taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                taken.bind((host, port))
-            return first
-    raise ServerStartError(f"found no {n} free ports in a row on {host}: name the first in --server_port")
-
-
-def _first_ephemeral_port() -> int:
-    try:
-        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    except (OSError, ValueError, IndexError):
-        first = 0
-    # A machine may give out nearly all: then there is no better place than any.
-    return first if first > 2 * _LOWEST_PORT else 65536
-
-
-def process_start(pid: int) -> int:
-    """When a process started, in kernel ticks since boot; 0 if there is none."""
-    try:
-        return int(_stat_fields(Path(f"/proc/{pid}/stat").read_bytes())[19])
-    except (OSError, IndexError, ValueError):
-        return 0
-
-
-def boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
 
 
 def _guard() -> tuple[str, ...]:
@@ -565,36 +346,6 @@ def _is_ready(answer: str, wanted: int) -> bool:
 
 def _how_ended(code: int) -> str:
     return f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-
-
-def _all_processes() -> Iterator[tuple[int, str, int]]:
-    """Process id, state letter and group of every process."""
-    for directory in Path("/proc").iterdir():
-        if directory.name.isdigit():
-            try:
-                fields = _stat_fields((directory / "stat").read_bytes())
-                yield int(directory.name), fields[0].decode(), int(fields[2])
-            except (OSError, IndexError, ValueError):
-                continue  # it ended meanwhile
-
-
-def _stat_fields(stat: bytes) -> list[bytes]:
-    """The fields of /proc/PID/stat after the command, which may hold blanks and brackets itself."""
-    return stat[stat.rindex(b")") + 2 :].split()
-
-
-def _environment(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return b""
-
-
-def _modified(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 def _answer_of(url: str) -> str:

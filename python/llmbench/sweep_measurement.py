@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llmbench import launchers
-from llmbench.combination import SweepPoint, read_json, response_details, write_json
 from llmbench.errors import ConfigError, LlmbenchError, NoRequestSucceededError, ServerUnreachableError
+from llmbench.sweep_file import read_json, response_details, write_json
 from llmbench.sweep_plan import RESET_PATHS, PlannedPoint, SweepSpec
+from llmbench.sweep_point import SweepPoint
 
 if TYPE_CHECKING:
     from llmbench.endpoint import Endpoint

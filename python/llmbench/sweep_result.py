@@ -9,18 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmbench.combination import Combination, SweepPoint
 from llmbench.errors import LlmbenchError
 from llmbench.interrupts import EXIT_CODES
+from llmbench.sweep_outcome import PointOutcome
 from llmbench.sweep_plan import SweepSpec
 from llmbench.sweep_worth import Choice, Worth, choices, worths
 
 if TYPE_CHECKING:
     from llmbench.gates import Gate
 
-STATES = ("measured", "existing", "failed", "interrupted", "skipped", "not run")
-"""What became of a point: measured now; its result was there before; no usable result; cut off; impossible on this
-machine; not reached."""
 
 _EXIT_ORDER = (130, 143, 129, 74, 2, 1, 4, 3, 0)
 
@@ -28,45 +25,6 @@ _EXIT_ORDER = (130, 143, 129, 74, 2, 1, 4, 3, 0)
 def worst_exit_code(codes: Collection[int]) -> int:
     """The first that applies."""
     return next((code for code in _EXIT_ORDER if code in codes), 0)
-
-
-@dataclass(frozen=True)
-class PointOutcome:
-    """What became of one combination."""
-
-    combination: Combination
-    state: str
-    path: Path
-    """Where its JSON is, or would be."""
-    result: SweepPoint | None = None
-    """Its numbers, for a point measured now or before."""
-    reason: str = ""
-    """Why there is no result, or what is remarkable about it."""
-    exit_code: int = 0
-    repeat: int = 1
-    """From 1."""
-
-    @property
-    def done(self) -> bool:
-        return self.result is not None
-
-    @property
-    def verdict(self) -> str | None:
-        return self.result.verdict if self.result else None
-
-    @property
-    def summary(self) -> dict[str, float | None]:
-        """The numbers of the console line; None for what was not measured. Empty without a result."""
-        if self.result is None:
-            return {}
-        return {
-            "completed": self.result.completed,
-            "queries_per_s": self.result.queries_per_s,
-            "tokens_per_s": self.result.tokens_per_s,
-            "latency_s": self.result.mean_latency_s,
-            "tpot_s": self.result.mean_tpot_s,
-            "ttft_s": self.result.mean_ttft_s,
-        }
 
 
 @dataclass(frozen=True)
@@ -121,9 +79,9 @@ class SweepResult:
 
     def table(self, width: int = 80) -> str:
         """All points as text."""
-        from llmbench.sweep_display import table_text
+        from llmbench.sweep_tables import table_text
 
-        return table_text(self, width)
+        return table_text(self.points, self.worths, self.choices, width)
 
     def __repr__(self) -> str:
         done = f"{sum(point.done for point in self.points)} of {len(self.points)} points done"
@@ -133,9 +91,12 @@ class SweepResult:
         return self.table()
 
     def _repr_html_(self) -> str:
-        from llmbench.sweep_display import table_html
+        from llmbench.sweep_tables import choice_lines, table_html
 
-        return table_html(self)
+        stopped = [f"stopped: {self.error}"] if self.error is not None else []
+        if self.interrupted and not stopped:
+            stopped = ["interrupted; the same call goes on from there"]
+        return table_html(self.points, stopped + choice_lines(self.worths, self.choices))
 
 
 class SweepPlots:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from llmbench.combination import Combination, SweepPoint
+from llmbench.combination import Combination
 from llmbench.gates import Gate
+from llmbench.sweep_point import SweepPoint
 
 
 @dataclass(frozen=True)

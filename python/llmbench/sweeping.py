@@ -17,8 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from llmbench import launchers, servers
-from llmbench.combination import Combination, SweepPoint, read_json
+from llmbench import launchers, server_records, servers
+from llmbench.combination import Combination
 from llmbench.errors import (
     ClientLimitError,
     ConfigError,
@@ -29,6 +29,7 @@ from llmbench.errors import (
     ServerUnreachableError,
 )
 from llmbench.interrupts import EXIT_CODES
+from llmbench.sweep_file import read_json
 from llmbench.sweep_measurement import (
     Measure,
     PointInterruptedError,
@@ -37,8 +38,10 @@ from llmbench.sweep_measurement import (
     reset_caches,
     result_path,
 )
+from llmbench.sweep_outcome import PointOutcome
 from llmbench.sweep_plan import PlannedPoint, PlannedServer, ServerSettings, SweepSpec, differences, plan
-from llmbench.sweep_result import PointOutcome, SweepResult
+from llmbench.sweep_point import SweepPoint
+from llmbench.sweep_result import SweepResult
 
 if TYPE_CHECKING:
     from llmbench.endpoint import Endpoint
@@ -178,7 +181,7 @@ def execute(
         )
         execution.prepare()
         check_writable(spec.result_dir)
-        for record in servers.end_orphans():
+        for record in server_records.end_orphans():
             display.note(
                 f"ended a server left behind by a killed sweep: {record.name}, process group {record.pgid}"
             )

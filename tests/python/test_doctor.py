@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import servers
+from llmbench import server_records, servers
 from llmbench.backends import BACKENDS
 from llmbench.cli import doctor, main
 
@@ -34,9 +34,9 @@ def test_doctor_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv(servers.STATE_VARIABLE, str(tmp_path / "state"))
+    monkeypatch.setenv(server_records.STATE_VARIABLE, str(tmp_path / "state"))
     yield
-    servers.end_all(servers.records(), grace_s=0)
+    server_records.end_all(server_records.records(), grace_s=0)
 
 
 def test_servers_are_listed_and_those_left_behind_ended(
@@ -64,7 +64,7 @@ def test_servers_are_listed_and_those_left_behind_ended(
     )
     assert f"owned at http://127.0.0.1:1, in use by process {os.getpid()}" in said
     assert "orphan at http://127.0.0.1:1, left behind by a killed command and ended now" in said
-    assert [record.name for record in servers.records()] == ["kept", "owned"]
+    assert [record.name for record in server_records.records()] == ["kept", "owned"]
     assert [bool(server.record.processes()) for server in started] == [True, True, False]
     for server in started:
         server.stop(grace_s=0)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llmbench import launchers, servers
+from llmbench import launchers, server_records
 from llmbench.errors import ServerStartError
 from llmbench.launchers import LAUNCHERS, LaunchOptions, LaunchPlan, gpus
 from llmbench.servers import Deployment
@@ -66,11 +66,11 @@ class RaggedInferenceEngineConfig(dict): pass
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv(servers.STATE_VARIABLE, str(tmp_path / "state"))
+    monkeypatch.setenv(server_records.STATE_VARIABLE, str(tmp_path / "state"))
     monkeypatch.setenv(gpus.VARIABLE, "0,1,2,3")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     yield
-    servers.end_all(servers.records(), grace_s=0)
+    server_records.end_all(server_records.records(), grace_s=0)
 
 
 def program(directory: Path, name: str, text: str = FAKE) -> str:
@@ -141,7 +141,7 @@ def test_it_starts_gets_ready_and_ends(tmp_path: Path, case: Case) -> None:
     with Deployment.start(plan.commands, tmp_path, "server") as deployment:
         deployment.wait_ready(60)
         assert deployment.death() == ""
-        processes = servers.records()[0].processes()
+        processes = server_records.records()[0].processes()
         assert len(processes) >= 2  # with its guard
     told = (tmp_path / "server.log").read_text()
     assert "org/m" in told or case.kind in ("triton", "transformers")
@@ -153,7 +153,7 @@ def test_it_starts_gets_ready_and_ends(tmp_path: Path, case: Case) -> None:
         assert f"asked for {case.asked}" in told
         assert "sees 0\n" in told
     assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
-    assert servers.records() == []
+    assert server_records.records() == []
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.kind)
@@ -164,7 +164,7 @@ def test_one_that_crashes_at_its_start_is_quoted(tmp_path: Path, case: Case) -> 
     )
     with Deployment.start(plan.commands, tmp_path, "server") as deployment, expected:
         deployment.wait_ready(60)
-    assert servers.records() == []
+    assert server_records.records() == []
 
 
 @pytest.mark.parametrize("case", [CASES[0], CASES[7]], ids=lambda case: case.kind)
@@ -173,7 +173,7 @@ def test_one_that_hangs_is_given_up_and_ended(tmp_path: Path, case: Case) -> Non
     expected = pytest.raises(ServerStartError, match=r"was not ready after 0\.3 s .*--server_timeout")
     with Deployment.start(plan.commands, tmp_path, "server") as deployment, expected:
         deployment.wait_ready(0.3)
-    assert servers.records() == []
+    assert server_records.records() == []
 
 
 def test_replicas_see_gpus_of_their_own(tmp_path: Path) -> None:

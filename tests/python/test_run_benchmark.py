@@ -11,13 +11,21 @@ from typing import Any
 
 import pytest
 
-from llmbench import launchers, postprocess_results, run_benchmark, servers, sweep_measurement, sweeping
+from llmbench import (
+    launchers,
+    postprocess_results,
+    run_benchmark,
+    server_records,
+    sweep_measurement,
+    sweeping,
+)
 from llmbench.cli import execute
-from llmbench.combination import Combination, ResponseDetail, write_json
+from llmbench.combination import Combination
 from llmbench.endpoint import Endpoint
 from llmbench.errors import ConfigError
 from llmbench.launchers.launcher import Replica
 from llmbench.servers import ServerCommand
+from llmbench.sweep_file import ResponseDetail, write_json
 from llmbench.sweep_plan import SweepSpec
 from llmbench.sweep_result import SweepResult
 
@@ -41,11 +49,11 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
     launcher = dataclasses.replace(launchers.LAUNCHERS["sim"], command=scripted)
     monkeypatch.setitem(launchers.LAUNCHERS, "sim", launcher)
-    monkeypatch.setenv(servers.STATE_VARIABLE, str(tmp_path / "state"))
+    monkeypatch.setenv(server_records.STATE_VARIABLE, str(tmp_path / "state"))
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.chdir(tmp_path)
     yield
-    for record in servers.records():
+    for record in server_records.records():
         record.end(grace_s=0)
 
 
@@ -284,7 +292,7 @@ def test_start_use_restart_and_stop(
     executed: Executed, capsys: pytest.CaptureFixture[str], until: Callable[[Callable[[], bool]], None]
 ) -> None:
     assert command("start", "--model", "m", "--tp_size", "2", "--deployment_name", "d") == 0
-    (first,) = servers.running("d")
+    (first,) = server_records.running("d")
     assert f"d is ready at {first.url}" in capsys.readouterr().out
 
     assert command("start", "--deployment_name", "d") == 2
@@ -300,7 +308,7 @@ def test_start_use_restart_and_stop(
     assert "--tp_size 4: the running server of d has 2" in capsys.readouterr().err
 
     assert command("restart", "--deployment_name", "d") == 0
-    (second,) = servers.running("d")
+    (second,) = server_records.running("d")
     assert second.pgid != first.pgid
     assert first.processes() == []
 
@@ -308,7 +316,7 @@ def test_start_use_restart_and_stop(
     assert second.processes() != []
     assert command("stop", "--deployment_name", "d") == 0
     until(lambda: second.processes() == [])
-    assert servers.records() == []
+    assert server_records.records() == []
     capsys.readouterr()
 
     assert command("--client_only", "--deployment_name", "d") == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbench import servers
+from llmbench import ports, server_records, servers
 from llmbench.errors import ResultsError, ServerStartError, ServerUnreachableError
 from llmbench.servers import Deployment, Server, ServerCommand
 
@@ -47,9 +46,9 @@ time.sleep(600)
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     directory = tmp_path / "state"
-    monkeypatch.setenv(servers.STATE_VARIABLE, str(directory))
+    monkeypatch.setenv(server_records.STATE_VARIABLE, str(directory))
     yield directory
-    for record in servers.records():
+    for record in server_records.records():
         record.end(grace_s=0)
 
 
@@ -63,7 +62,7 @@ def python(
 
 def http_server(hold: Path) -> ServerCommand:
     """Answers 503 as long as the file `hold` exists, then 200."""
-    port = servers.free_ports(1)[0]
+    port = ports.free_ports(1)[0]
     return python(HTTP_SERVER, str(port), str(hold), url=f"http://127.0.0.1:{port}")
 
 
@@ -99,9 +98,9 @@ def test_a_server_is_waited_for_and_ended(tmp_path: Path) -> None:
         assert os.getpgid(server.pid) == server.pid != os.getpgid(0)
         assert server.exit_code() is None
         assert server.log_tail() == "serving"
-        assert [record.pgid for record in servers.records()] == [server.pid]
+        assert [record.pgid for record in server_records.records()] == [server.pid]
     assert not lives(server.pid)
-    assert servers.records() == []
+    assert server_records.records() == []
     server.stop()  # again, to no effect
 
 
@@ -154,14 +153,14 @@ def test_a_server_that_does_not_get_ready(
         with pytest.raises(ServerStartError, match="(?s)" + message):
             server.wait_ready(patience_s)
     assert issubclass(ServerStartError, ServerUnreachableError)
-    assert servers.records() == []
+    assert server_records.records() == []
 
 
 def test_a_command_that_does_not_exist(tmp_path: Path) -> None:
     command = ServerCommand("absent", ("/no/such/program",), "http://127.0.0.1:1", ())
     with pytest.raises(ServerStartError, match="absent could not be started: /no/such/program: No such file"):
         Server.start(command, tmp_path / "server.log")
-    assert servers.records() == []
+    assert server_records.records() == []
 
 
 def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
@@ -200,13 +199,13 @@ print(server.pid, flush=True)
 @pytest.mark.parametrize("how", ["", "sys.exit(3)", "raise KeyboardInterrupt", "1 / 0"])
 def test_a_server_does_not_outlive_an_exit_of_its_owner(tmp_path: Path, how: str) -> None:
     assert not lives(start_and_die(tmp_path, how))
-    assert servers.records() == []
+    assert server_records.records() == []
 
 
 def test_the_guard_ends_the_server_of_a_killed_owner(tmp_path: Path) -> None:
     pid = start_and_die(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
     until(lambda: not lives(pid))
-    assert servers.records() == []
+    assert server_records.records() == []
 
 
 KILL_WITH_GUARD = "os.kill(server.pid, signal.SIGSTOP); os.kill(os.getpid(), signal.SIGKILL)"
@@ -216,31 +215,31 @@ KILL_WITH_GUARD = "os.kill(server.pid, signal.SIGSTOP); os.kill(os.getpid(), sig
 def test_the_server_of_a_killed_owner_and_guard_is_ended_by_the_next_run(tmp_path: Path) -> None:
     pid = start_and_die(tmp_path, KILL_WITH_GUARD)
     assert lives(pid)
-    assert [record.pgid for record in servers.end_orphans()] == [pid]
+    assert [record.pgid for record in server_records.end_orphans()] == [pid]
     assert not lives(pid)
-    assert servers.end_orphans() == []
-    assert servers.records() == []
+    assert server_records.end_orphans() == []
+    assert server_records.records() == []
 
 
 def test_a_server_whose_owner_was_killed_while_starting_it_is_found_by_its_token(tmp_path: Path) -> None:
     pid = start_and_die(tmp_path, KILL_WITH_GUARD)
-    (path,) = Path(os.environ[servers.STATE_VARIABLE]).glob("*.json")
+    (path,) = Path(os.environ[server_records.STATE_VARIABLE]).glob("*.json")
     values = json.loads(path.read_text())
     path.write_text(json.dumps(values | {"pgid": 0, "leader_start": 0}))
-    assert len(servers.end_orphans()) == 1
+    assert len(server_records.end_orphans()) == 1
     assert not lives(pid)
 
 
 def test_what_is_on_record_of_another_boot_is_forgotten_and_of_another_machine_left(tmp_path: Path) -> None:
     pid = start_and_die(tmp_path, "", detached=True)
-    (path,) = Path(os.environ[servers.STATE_VARIABLE]).glob("*.json")
+    (path,) = Path(os.environ[server_records.STATE_VARIABLE]).glob("*.json")
     values = json.loads(path.read_text())
     path.write_text(json.dumps(values | {"host": "elsewhere", "boot_id": "another"}))
-    assert servers.end_orphans() == []
-    assert len(servers.records()) == 1
+    assert server_records.end_orphans() == []
+    assert len(server_records.records()) == 1
     path.write_text(json.dumps(values | {"boot_id": "another"}))
-    assert servers.end_orphans() == []
-    assert servers.records() == []
+    assert server_records.end_orphans() == []
+    assert server_records.records() == []
     assert lives(pid)
     path.write_text(json.dumps(values))
 
@@ -277,10 +276,10 @@ def test_only_the_recorded_process_is_ended(tmp_path: Path) -> None:
         start_and_die(
             tmp_path, "server._process.kill(); server._process.wait(); os.kill(os.getpid(), signal.SIGKILL)"
         )
-        (path,) = Path(os.environ[servers.STATE_VARIABLE]).glob("*.json")
+        (path,) = Path(os.environ[server_records.STATE_VARIABLE]).glob("*.json")
         path.write_text(json.dumps(json.loads(path.read_text()) | {"pgid": bystander.pid}))
-        assert servers.end_orphans() == []
-        assert servers.records() == []
+        assert server_records.end_orphans() == []
+        assert server_records.records() == []
         assert bystander.poll() is None
     finally:
         bystander.kill()
@@ -290,13 +289,13 @@ def test_only_the_recorded_process_is_ended(tmp_path: Path) -> None:
 def test_a_detached_server_stays_until_it_is_stopped(tmp_path: Path) -> None:
     pid = start_and_die(tmp_path, "", detached=True)
     assert lives(pid)
-    assert servers.end_orphans() == []
-    assert servers.running("other") == []
-    (record,) = servers.running("d")
+    assert server_records.end_orphans() == []
+    assert server_records.running("other") == []
+    (record,) = server_records.running("d")
     assert record.pgid == pid
     record.end()
     assert not lives(pid)
-    assert servers.running("d") == []
+    assert server_records.running("d") == []
 
 
 def test_strange_files_among_the_records_are_passed_over(state: Path) -> None:
@@ -304,7 +303,7 @@ def test_strange_files_among_the_records_are_passed_over(state: Path) -> None:
     (state / "a.json").write_text("{")
     (state / "b.json").write_text('{"some": "thing"}')
     (state / "c.json").write_text("[]")
-    assert servers.records() == []
+    assert server_records.records() == []
 
 
 def test_several_servers_are_started_waited_for_and_ended_as_one(tmp_path: Path) -> None:
@@ -314,12 +313,12 @@ def test_several_servers_are_started_waited_for_and_ended_as_one(tmp_path: Path)
         assert len(set(deployment.urls)) == 2
         assert deployment.death() == ""
         assert {path.name for path in tmp_path.glob("*.log")} == {"server-1.log", "server-2.log"}
-        first, second = servers.records()
+        first, second = server_records.records()
         assert (first.group, second.group) == ("", first.token)
         os.kill(deployment.servers[1].pid, signal.SIGKILL)
         until(lambda: deployment.death() != "")
         assert "was ended by signal 9" in deployment.death()
-    assert servers.records() == []
+    assert server_records.records() == []
     assert not any(lives(server.pid) for server in deployment.servers)
 
 
@@ -332,7 +331,7 @@ def test_one_of_several_that_ends_early_ends_the_wait_for_all(tmp_path: Path) ->
     )
     with Deployment.start(commands, tmp_path, "server") as deployment, expected:
         deployment.wait_ready(60)
-    assert servers.records() == []
+    assert server_records.records() == []
 
 
 def test_one_of_several_that_cannot_be_started_ends_the_others(tmp_path: Path) -> None:
@@ -342,7 +341,7 @@ def test_one_of_several_that_cannot_be_started_ends_the_others(tmp_path: Path) -
     ]
     with pytest.raises(ServerStartError, match="absent could not be started"):
         Deployment.start(commands, tmp_path, "server")
-    assert servers.records() == []
+    assert server_records.records() == []
 
 
 @pytest.mark.parametrize(
@@ -357,14 +356,3 @@ def test_one_of_several_that_cannot_be_started_ends_the_others(tmp_path: Path) -
 )
 def test_keys_in_a_command_are_blanked(argv: list[str], shown: str) -> None:
     assert " ".join(servers.redacted_argv(argv)) == shown
-
-
-def test_free_ports_are_distinct() -> None:
-    assert len(set(servers.free_ports(8))) == 8
-
-
-def test_a_block_of_free_ports() -> None:
-    first = servers.free_port_block(5)
-    for port in range(first, first + 5):
-        with socket.socket() as each:
-            each.bind(("127.0.0.1", port))

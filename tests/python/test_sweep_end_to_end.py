@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 import llmbench as lb
-from llmbench import server_metrics, servers
-from llmbench.combination import read_json
+from llmbench import server_metrics, server_records
+from llmbench.sweep_file import read_json
 
 FAST = "--server_args=--fixed --ttft-ms 5 --itl-ms 1"
 SMALL = ["--mean_prompt_length", "50", "--mean_max_new_tokens", "8", "--num_requests", "12", "--stream", FAST]
@@ -25,11 +25,11 @@ SMALL = ["--mean_prompt_length", "50", "--mean_max_new_tokens", "8", "--num_requ
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv(servers.STATE_VARIABLE, str(tmp_path / "state"))
+    monkeypatch.setenv(server_records.STATE_VARIABLE, str(tmp_path / "state"))
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
     yield
-    for record in servers.records():
+    for record in server_records.records():
         record.end(grace_s=0)
 
 
@@ -63,7 +63,7 @@ def until_measuring(process: subprocess.Popen[str]) -> None:
 
 def server_processes() -> list[int]:
     """Of all servers that were started here, whoever keeps a record of them."""
-    mark = f"{servers.STATE_VARIABLE}={os.environ[servers.STATE_VARIABLE]}\0".encode()
+    mark = f"{server_records.STATE_VARIABLE}={os.environ[server_records.STATE_VARIABLE]}\0".encode()
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
@@ -95,7 +95,7 @@ def test_a_sweep_of_the_simulator() -> None:
         prompts_seen.add(tuple(sorted(result.prompt_tokens.tolist())))
     assert len(prompts_seen) == 1  # lengths are the seed's, the same at every point
     assert not server_processes()
-    assert servers.records() == []
+    assert server_records.records() == []
 
 
 def test_the_same_seed_asks_for_the_same_tokens() -> None:
@@ -135,14 +135,14 @@ def test_a_killed_sweep_leaves_no_server_after_the_next_one() -> None:
     code, shown = finished(*words)
     assert code == 0, shown
     assert not server_processes()
-    assert servers.records() == []
+    assert server_records.records() == []
 
 
 def test_a_server_killed_in_the_middle_fails_its_point_and_no_other() -> None:
     slow = ["--server_args=--fixed --ttft-ms 100 --itl-ms 20", *SMALL[:-1]]
     with started("--num_clients", "1", "2", *slow) as process:
         until_measuring(process)
-        (record,) = servers.records()
+        (record,) = server_records.records()
         os.kill(record.pgid, signal.SIGKILL)
         shown, _ = process.communicate(timeout=120)
     assert process.returncode == 1, shown
@@ -152,7 +152,7 @@ def test_a_server_killed_in_the_middle_fails_its_point_and_no_other() -> None:
 
 def test_a_server_left_running_is_measured_and_stopped() -> None:
     assert finished("start", FAST, "--tp_size", "2")[0] == 0
-    (record,) = servers.records()
+    (record,) = server_records.records()
     code, shown = finished("--client_only", "--num_clients", "2", *SMALL[:-1])
     assert code == 0, shown
     assert "-tp2-" in results()[0].name
@@ -191,7 +191,7 @@ REPLICAS = (
 def test_all_replicas_left_running_are_measured_and_asked_for_their_counters() -> None:
     server = ["--backend", "openai", "--num_replicas", "2"]
     assert finished("start", *server, "--server_command", REPLICAS)[0] == 0
-    left = servers.running("benchmark-deployment")
+    left = server_records.running("benchmark-deployment")
     assert len(left) == 2
     code, shown = finished("--backend", "openai", "--client_only", "--num_clients", "2", *SMALL[:-1])
     assert code == 0, shown
@@ -218,7 +218,7 @@ def test_all_replicas_left_running_are_measured_and_asked_for_their_counters() -
 
 def test_others_on_a_running_server_are_a_note_and_no_verdict() -> None:
     assert finished("start", "--server_args=--fixed --ttft-ms 5 --itl-ms 20")[0] == 0
-    (record,) = servers.records()
+    (record,) = server_records.records()
     words = [
         "run",
         "--base-url",

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmbench.combination import Combination, SweepPoint
+from llmbench.combination import Combination
 from llmbench.gates import Gate
+from llmbench.sweep_point import SweepPoint
 from llmbench.sweep_worth import best_by_goodput, choices, value, worths
 
 

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from llmbench import launchers, servers, sweeping
-from llmbench.combination import Combination, ResponseDetail, SweepPoint, read_json, write_json
+from llmbench import launchers, server_records, servers, sweeping
+from llmbench.combination import Combination
 from llmbench.endpoint import Endpoint
 from llmbench.errors import (
     ClientLimitError,
@@ -32,9 +32,11 @@ from llmbench.errors import (
 from llmbench.launchers import LaunchOptions
 from llmbench.launchers.launcher import Replica
 from llmbench.servers import ServerCommand
-from llmbench.sweep_display import SweepDisplay, figures, packed
+from llmbench.sweep_display import SweepDisplay
+from llmbench.sweep_file import ResponseDetail, read_json, write_json
 from llmbench.sweep_measurement import PointInterruptedError, Target, result_path
 from llmbench.sweep_plan import PlannedPoint, ServerSettings, SweepSpec
+from llmbench.sweep_point import SweepPoint
 from llmbench.sweep_result import SweepPlots, SweepResult
 from llmbench.sweeping import execute
 
@@ -106,7 +108,7 @@ def raises(error: BaseException) -> Callable[[Endpoint], None]:
 def kill_server(endpoint: Endpoint) -> None:
     """The server ends in the middle of a point, and every request fails."""
     servers._answer_of(endpoint.url + "/die")
-    (record,) = servers.records()
+    (record,) = server_records.records()
     while record.processes():
         os.sched_yield()
     raise NoRequestSucceededError("no request succeeded")
@@ -125,10 +127,10 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[S
 
     monkeypatch.setattr(servers.Deployment, "start", noting)
     launch_with(monkeypatch, scripted_command)
-    monkeypatch.setenv(servers.STATE_VARIABLE, str(tmp_path / "state"))
+    monkeypatch.setenv(server_records.STATE_VARIABLE, str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
     yield started
-    left = servers.records()
+    left = server_records.records()
     for record in left:
         record.end(grace_s=0)
     assert not left
@@ -363,7 +365,7 @@ def test_an_interrupted_point_does_not_count_and_the_sweep_goes_on_from_it(error
     assert result.interrupted
     assert result.exit_code == 130
     assert "interrupted with 1 of 3 points done; the same command goes on from there" in shown
-    assert servers.records() == []
+    assert server_records.records() == []
     measure = Measurement()
     result, _ = run(spec_of(num_clients=[1, 2, 4]), measure)
     assert states(result) == ["existing", "measured", "measured"]
@@ -380,7 +382,7 @@ def test_signals_end_a_sweep_and_its_server(signum: signal.Signals, exit_code: i
     result, shown = run(spec_of(), Measurement({1: act}))
     assert result.exit_code == exit_code
     assert ("interrupted" if signum is signal.SIGINT else f"ended by {signum.name}") in shown
-    assert servers.records() == []
+    assert server_records.records() == []
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
@@ -393,7 +395,7 @@ def test_an_interrupt_while_a_server_starts_leaves_none(monkeypatch: pytest.Monk
     )
 
     def interrupt() -> None:
-        while not servers.records():
+        while not server_records.records():
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -415,7 +417,7 @@ def test_a_directory_that_cannot_be_written_is_found_before_anything_is_started(
 def test_an_error_of_ours_still_stops_the_server() -> None:
     with pytest.raises(ZeroDivisionError):
         run(spec_of(), Measurement({1: raises(ZeroDivisionError())}))
-    assert servers.records() == []
+    assert server_records.records() == []
 
 
 def test_the_result_as_rows_table_and_html() -> None:
@@ -459,29 +461,6 @@ def test_the_json_holds_the_old_keys() -> None:
     assert {"args", "time", "response_details", "llmbench"} <= data.keys()
     assert data["args"]["num_requests"] == 4
     assert data["args"]["mean_prompt_length"] == 2600
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (None, ""),
-        (0, "0"),
-        (0.01234, "0.0123"),
-        (1.5, "1.50"),
-        (9.996, "10.0"),
-        (12.345, "12.3"),
-        (99.96, "100"),
-        (123.4, "123"),
-        (45678.9, "45679"),
-    ],
-)
-def test_three_significant_figures(value: float | None, expected: str) -> None:
-    assert figures(value) == expected
-
-
-def test_parts_are_packed_into_lines_and_never_broken() -> None:
-    assert packed(["aaaa", "bbbb", "cccc"], 12) == ["aaaa, bbbb,", "cccc"]
-    assert packed(["a long part"], 5) == ["a long part"]
 
 
 def test_sweep_refuses_what_does_not_fit() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from llmbench.cli import flags
 
 if TYPE_CHECKING:
-    from llmbench.servers import ServerRecord
+    from llmbench.server_records import ServerRecord
 
 _NEEDED = ("numpy", "matplotlib", "rich", "pydantic", "ruamel.yaml")
 _OPTIONAL = {
@@ -66,14 +66,14 @@ def examine() -> dict[str, Any]:
 
 def _servers() -> Iterator[dict[str, Any]]:
     """Every server on record, after those without an owner were ended."""
-    from llmbench import servers
+    from llmbench import server_records
 
-    for record in servers.end_orphans():
+    for record in server_records.end_orphans():
         yield {
             **_told(record),
             "state": f"left behind by a killed command and ended now; its log: {record.log}",
         }
-    for record in servers.records():
+    for record in server_records.records():
         if not record.processes():
             continue
         stop = f"python -m llmbench.run_benchmark stop --deployment_name {record.deployment}"

@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llmbench import secrecy, servers
+from llmbench import secrecy
 from llmbench.errors import ConfigError
 from llmbench.launchers import command, fastgen, gpus, llamacpp, sglang, sim, tgi, transformers, triton, vllm
 from llmbench.launchers.launcher import Launcher, LaunchOptions, Program, Replica
+from llmbench.ports import free_port_block, free_ports
 from llmbench.servers import ServerCommand
 from llmbench.sweep_plan import ServerSettings
 
@@ -105,9 +106,9 @@ class Launch:
         if self.options.port is not None:
             ports = [self.options.port + number * width for number in range(processes)]
         elif width == 1:
-            ports = servers.free_ports(processes)
+            ports = free_ports(processes)
         else:
-            ports = [servers.free_port_block(width) for _ in range(processes)]
+            ports = [free_port_block(width) for _ in range(processes)]
         commands = tuple(
             launcher.command(
                 Replica(

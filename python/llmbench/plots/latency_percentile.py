@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-    from llmbench.combination import SweepPoint
+    from llmbench.sweep_point import SweepPoint
 
 Floats = npt.NDArray[np.float64]
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-    from llmbench.combination import SweepPoint
+    from llmbench.sweep_point import SweepPoint
 
 FREE = ("tp_size", "num_replicas")
 _FRONTIER: Any = {"color": "#D9D9D9", "linewidth": 7, "solid_joinstyle": "round"}

@@ -15,9 +15,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from llmbench.combination import Combination, ResultFile, SweepPoint, find_points, read_json
+from llmbench.combination import Combination
 from llmbench.errors import ConfigError, ResultsError
 from llmbench.plots.plot_config import PlotConfig, read_plot_config
+from llmbench.result_dirs import ResultFile, find_points
+from llmbench.sweep_file import read_json
+from llmbench.sweep_point import SweepPoint
 
 Source = str | PathLike[str] | SweepPoint
 Sources = Source | Iterable[Source] | Mapping[str, Source | Iterable[Source]]

@@ -45,7 +45,7 @@ def sweep_parser(figure: str, description: str) -> Parser:
 
 def directories(args: argparse.Namespace) -> list[Path]:
     """The result directories that were asked for. Raises ConfigError when one is not there."""
-    from llmbench.combination import result_dirs
+    from llmbench.result_dirs import result_dirs
 
     return result_dirs(args.log_dir, backends=args.backend, data_dirs=args.data_dirs)
 

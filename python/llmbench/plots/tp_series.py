@@ -11,7 +11,7 @@ from llmbench.plots.plot_config import PlotConfig
 from llmbench.plots.result_sets import ResultSet
 
 if TYPE_CHECKING:
-    from llmbench.combination import SweepPoint
+    from llmbench.sweep_point import SweepPoint
 
 _LINESTYLES = ("--", ":", "-.")
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-    from llmbench.combination import SweepPoint
+    from llmbench.sweep_point import SweepPoint
 
 FREE = ("tp_size",)
 DEFAULT_DEGREE = 3

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from support.command import environment
 
-from llmbench.combination import read_json
-from llmbench.servers import STATE_VARIABLE
+from llmbench.server_records import STATE_VARIABLE
+from llmbench.sweep_file import read_json
 
 CHAINS = 10
 KILLS = 5

@@ -16,7 +16,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.image import imread, imsave
 
-from llmbench.combination import Combination, ResponseDetail, write_json
+from llmbench.combination import Combination
+from llmbench.sweep_file import ResponseDetail, write_json
 
 BASELINES = Path(__file__).parent / "baselines"
 TOLERANCE = 6.0

@@ -13,7 +13,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from llmbench import cli
-from llmbench.combination import Combination, ResponseDetail, SweepPoint, read_json, write_json
+from llmbench.combination import Combination
 from llmbench.errors import ConfigError, MissingExtraError
 from llmbench.plots.effective_throughput import (
     JudgedPoint,
@@ -22,6 +22,8 @@ from llmbench.plots.effective_throughput import (
     highest_average,
     slowest_pace,
 )
+from llmbench.sweep_file import ResponseDetail, read_json, write_json
+from llmbench.sweep_point import SweepPoint
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "sweep"
 TINY = Combination("acme/tiny-1b", 1, 768, 1, 100, 4, 1)

@@ -13,9 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from llmbench import cli
-from llmbench.combination import Combination, ResponseDetail, SweepPoint, read_json, write_json
+from llmbench.combination import Combination
 from llmbench.errors import ConfigError
 from llmbench.plots.latency_percentile import latency_percentile, token_gaps
+from llmbench.sweep_file import ResponseDetail, read_json, write_json
+from llmbench.sweep_point import SweepPoint
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "sweep"
 TINY = Combination("acme/tiny-1b", 1, 768, 1, 100, 3, 1)

@@ -11,9 +11,10 @@ import pytest
 from matplotlib.axes import Axes
 
 from llmbench import cli
-from llmbench.combination import Combination, ResponseDetail, read_json, write_json
+from llmbench.combination import Combination
 from llmbench.errors import ConfigError
 from llmbench.plots.replica_scaling import replica_scaling
+from llmbench.sweep_file import ResponseDetail, read_json, write_json
 
 CheckPicture = Callable[[Axes, str], None]
 TINY = Combination("acme/tiny-1b", 2, 768, 1, 500, 60, 1)

@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from llmbench import cli
-from llmbench.combination import Combination, read_json
+from llmbench.combination import Combination
 from llmbench.errors import ConfigError
 from llmbench.plots.throughput_latency import throughput_latency
+from llmbench.sweep_file import read_json
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "sweep"
 STEM = "acme_tiny-1b-tp1-bs768-replicas1-prompt2600-gen60"

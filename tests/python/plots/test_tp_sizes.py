@@ -10,9 +10,10 @@ import pytest
 from matplotlib.axes import Axes
 
 from llmbench import cli
-from llmbench.combination import Combination, read_json
+from llmbench.combination import Combination
 from llmbench.errors import ConfigError
 from llmbench.plots.tp_sizes import tflops_per_gpu, tp_sizes
+from llmbench.sweep_file import read_json
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "sweep"
 CheckPicture = Callable[[Axes, str], None]
