@@ -134,6 +134,30 @@ def words(kind: str, *arguments: Any, **options: Any) -> str:
         ),
         ("transformers", settings(), {}, "/bin/transformers --host 127.0.0.1 --port 7000"),
         (
+            "transformers",
+            settings(),
+            {"model_path": "/models/m", "versions": {"transformers": "4.52.0"}},
+            "/bin/transformers --host 127.0.0.1 --port 7000",
+        ),
+        (
+            "transformers",
+            settings(),
+            {"model_path": "/models/m", "versions": {"transformers": "4.57.3"}},
+            "/bin/transformers --force-model /models/m --host 127.0.0.1 --port 7000",
+        ),
+        (
+            "transformers",
+            settings(),
+            {"model_path": "/models/m", "versions": {"transformers": "5.4.0"}},
+            "/bin/transformers --force-model /models/m --host 127.0.0.1 --port 7000",
+        ),
+        (
+            "transformers",
+            settings(),
+            {"model_path": "/models/m", "versions": {"transformers": "5.23.0"}},
+            "/bin/transformers /models/m --host 127.0.0.1 --port 7000",
+        ),
+        (
             "sim",
             settings(2, 512, 2, True),
             {},
@@ -186,7 +210,7 @@ def test_ranks_of_triton_run_under_mpirun(tmp_path: Path) -> None:
         ("tgi", "http://127.0.0.1:7000/health", "http://127.0.0.1:7000/metrics"),
         ("triton", "http://127.0.0.1:7000/v2/health/ready", "http://127.0.0.1:7002/metrics"),
         ("fastgen", "http://127.0.0.1:7003/health", None),
-        ("transformers", "http://127.0.0.1:7000/v1/models", None),
+        ("transformers", "http://127.0.0.1:7000/health", None),
         ("sim", "http://127.0.0.1:7000/health", "http://127.0.0.1:7000/metrics"),
     ],
 )

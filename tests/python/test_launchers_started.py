@@ -112,7 +112,7 @@ CASES = (
     Case("tgi", "text-generation-launcher", "/health"),
     Case("triton", "tritonserver", "/v2/health/ready", "/repository"),
     Case("llamacpp", "llama-server", "/health"),
-    Case("transformers", "", "/v1/models"),
+    Case("transformers", "", "/health"),
     Case("command", "", "/v1/models"),
     Case("fastgen", "", "/health"),
 )

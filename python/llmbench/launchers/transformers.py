@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from llmbench.launchers.launcher import HOST, Launcher, LaunchOptions, Program, Replica
 from llmbench.launchers.programs import python_program
 from llmbench.servers import ServerCommand
@@ -21,13 +23,24 @@ def _find(options: LaunchOptions) -> Program:
 
 
 def _command(replica: Replica) -> ServerCommand:
-    # Which model is loaded says each request: older versions take none here.
     return replica.command(
         *replica.program.argv,
+        *_preloaded(replica),
         *("--host", HOST, "--port", replica.port),
-        ready="/v1/models",
+        # Not the model list: it is of the hub's cache, and an error where there is none. Older versions answer 404.
+        ready="/health",
         ready_status=0,
     )
+
+
+def _preloaded(replica: Replica) -> tuple[str, ...]:
+    """Loads the model before it is ready, and keeps it; else the first request does, and idle minutes unload it."""
+    version = tuple(
+        int(part) for part in re.findall(r"\d+", replica.program.versions.get("transformers", ""))[:2]
+    )
+    if version >= (5, 5):
+        return (replica.model,)
+    return ("--force-model", replica.model) if version >= (4, 55) else ()
 
 
 LAUNCHER = Launcher(
