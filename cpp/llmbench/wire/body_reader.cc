@@ -16,6 +16,10 @@ namespace {
 // An error's JSON must be whole to be understood; servers that echo the request make it long.
 constexpr size_t kMaxErrorBody = 64 * 1024;
 
+constexpr size_t kMarkSize = 3;
+// A byte order mark, with the padding that framings want.
+constexpr char kMark[kMarkSize + kPadding] = {'\xef', '\xbb', '\xbf'};
+
 // "text/html" of "Text/HTML; charset=utf-8".
 bool IsType(std::string_view header, std::string_view type) {
   if (header.size() < type.size()) return false;
@@ -68,6 +72,7 @@ void BodyReader::Start(bool streamed, std::string* text, std::string_view prompt
   document_.Clear();
   status_ = 0;
   content_ = Content::kUnknown;
+  mark_ = 0;
   streamed_ = streamed || format_.rules().always_streams;
   complete_ = had_output_ = false;
   events_ = 0;
@@ -123,10 +128,15 @@ bool BodyReader::Recognise(std::string_view& body) {
   }
   // An empty line of a format whose lines end in NUL is nothing but that.
   constexpr std::string_view kSpace(" \t\r\n\0", 5);
-  body.remove_prefix(
-      std::min(body.find_first_not_of(kSpace.substr(0, own_framing_ != nullptr ? 5 : 4)), body.size()));
+  const auto skip_space = [&] {
+    body.remove_prefix(
+        std::min(body.find_first_not_of(kSpace.substr(0, own_framing_ != nullptr ? 5 : 4)), body.size()));
+  };
+  if (mark_ == 0) skip_space();
+  for (; mark_ < kMarkSize && !body.empty() && body[0] == kMark[mark_]; ++mark_) body.remove_prefix(1);
+  if (mark_ == kMarkSize) skip_space();
   if (body.empty()) return false;
-  if (body[0] == '{' || body[0] == '[') {
+  if (mark_ % kMarkSize == 0 && (body[0] == '{' || body[0] == '[')) {
     // In a format that streams JSON without more around it, a stream and a document begin alike.
     if (own_framing_ != nullptr && (streamed_ || IsLines(content_type_))) {
       framing_ = own_framing_.get();
@@ -137,9 +147,15 @@ bool BodyReader::Recognise(std::string_view& body) {
     answer_.not_streamed = true;
     return true;
   }
-  const bool event_like = std::strchr("dier:\xef", body[0]) != nullptr;  // data, id, event, error, retry, BOM
+  // data, id, event, error, retry, a comment; what began like a mark and was none
+  const bool event_like = std::strchr("dier:", body[0]) != nullptr || mark_ % kMarkSize != 0;
   if (IsType(content_type_, "text/event-stream") || (event_like && !IsType(content_type_, "text/html"))) {
     content_ = Content::kEvents;
+    if (mark_ > 0) {
+      std::string_view mark(kMark, mark_);
+      Frame none;
+      (void)sse_.Next(mark, none);
+    }
     return true;
   }
   Fail(WireError::kContentType, "the answer is " +

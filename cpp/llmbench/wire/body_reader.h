@@ -107,6 +107,7 @@ class BodyReader {
   int status_ = 0;
   std::string content_type_, content_encoding_;
   Content content_ = Content::kUnknown;
+  size_t mark_ = 0;  // bytes of a byte order mark that the body began with
   bool streamed_ = true;
   bool complete_ = false;
   bool had_output_ = false;

@@ -61,9 +61,8 @@ void Http2ResponseReader::Start(bool streamed, std::string* text, std::string_vi
   piece_ = Piece::kHeaders;
   any_bytes_ = interim_ = false;
   status_ = 0;
-  retry_after_s_ = -1;
-  for (std::string* field : {&content_type_, &content_encoding_, &location_, &retry_after_, &error_trailer_,
-                             &grpc_status_, &grpc_message_}) {
+  for (std::string* field : {&content_type_, &content_encoding_, &location_, &error_trailer_, &grpc_status_,
+                             &grpc_message_, &retry_.after, &retry_.after_ms, &retry_.date}) {
     field->clear();
   }
 }
@@ -114,7 +113,9 @@ void Http2ResponseReader::OnField(std::string_view name, std::string_view value)
   if (name == "location") location_ = value;
   if (name == "grpc-status") grpc_status_ = value;
   if (name == "grpc-message") grpc_message_ = value;
-  if (name == "retry-after") retry_after_s_ = Number(value);
+  if (name == "retry-after") retry_.after = value;
+  if (name == "retry-after-ms") retry_.after_ms = value;
+  if (name == "date") retry_.date = value;
   if (name.size() > 6 && name.substr(name.size() - 6) == "-error") {
     error_trailer_ = std::string(name) + ": " + std::string(value);
   }

@@ -8,6 +8,7 @@
 
 #include "llmbench/wire/body_reader.h"
 #include "llmbench/wire/response_reader.h"
+#include "llmbench/wire/retry_after.h"
 #include "llmbench/wire/wire_format.h"
 
 namespace llmbench::wire {
@@ -43,7 +44,7 @@ class Http2ResponseReader final : public ResponseReader {
   bool keep_alive() const override { return true; }  // the session knows
   bool http10() const override { return false; }
   const Answer& answer() const override { return body_.answer(); }
-  int64_t retry_after_s() const override { return retry_after_s_; }
+  int64_t retry_after_s() const override { return retry_.seconds(); }
 
  private:
   void OnFields(std::string_view lines);
@@ -57,9 +58,9 @@ class Http2ResponseReader final : public ResponseReader {
   bool any_bytes_ = false;
   bool interim_ = false;
   int status_ = 0;
-  int64_t retry_after_s_ = -1;
-  std::string content_type_, content_encoding_, location_, retry_after_, error_trailer_;
+  std::string content_type_, content_encoding_, location_, error_trailer_;
   std::string grpc_status_, grpc_message_;
+  RetryAfter retry_;
 };
 
 // The name of a gRPC status, "RESOURCE_EXHAUSTED" of 8; "" of a number that has none.

@@ -10,12 +10,12 @@
 #include <boost/beast/http/basic_parser.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/field.hpp>
-#include <charconv>
 #include <cstring>
 #include <limits>
 #include <optional>
 
 #include "llmbench/wire/escape.h"
+#include "llmbench/wire/retry_after.h"
 
 namespace llmbench::wire {
 namespace {
@@ -36,25 +36,6 @@ bool EndsWithIgnoreCase(std::string_view s, std::string_view end) {
   return s.size() >= end.size() && EqualsIgnoreCase(s.substr(s.size() - end.size()), end);
 }
 
-// Whole non-negative decimal number or nothing.
-std::optional<int64_t> ParseNumber(std::string_view s) {
-  int64_t value = 0;
-  const auto [end, ec] = std::from_chars(s.data(), s.data() + s.size(), value);
-  if (ec != std::errc() || end != s.data() + s.size() || value < 0) return std::nullopt;
-  return value;
-}
-
-// Seconds since 1970 of an HTTP date ("Sun, 06 Nov 1994 08:49:37 GMT" or one of its two obsolete forms).
-std::optional<int64_t> ParseDate(const std::string& s) {
-  for (const char* format :
-       {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y"}) {
-    tm fields{};
-    const char* end = strptime(s.c_str(), format, &fields);
-    if (end != nullptr && *end == '\0') return timegm(&fields);
-  }
-  return std::nullopt;
-}
-
 // Position behind the empty line that ends a header, npos while there is none. Bare LF counts as a line's end
 // here so that a malformed header is refused when it ends, not when the connection does.
 size_t FindHeaderEnd(std::string_view s, size_t from) {
@@ -72,13 +53,14 @@ struct Fields {
   bool header_done = false;
   int status = 0;
   int version = 0;
-  std::string content_type, content_encoding, location, retry_after, retry_after_ms, date, error_trailer;
+  std::string content_type, content_encoding, location, error_trailer;
+  RetryAfter retry;
 
   void Clear() {
     status = version = 0;
     header_done = chunk_begun = false;
-    for (std::string* s : {&content_type, &content_encoding, &location, &retry_after, &retry_after_ms, &date,
-                           &error_trailer}) {
+    for (std::string* s : {&content_type, &content_encoding, &location, &error_trailer, &retry.after,
+                           &retry.after_ms, &retry.date}) {
       s->clear();
     }
     body = {};
@@ -139,14 +121,14 @@ class Parser : public http::basic_parser<false> {
         fields_.location = View(value);
         break;
       case http::field::retry_after:
-        fields_.retry_after = View(value);
+        fields_.retry.after = View(value);
         break;
       case http::field::date:
-        fields_.date = View(value);
+        fields_.retry.date = View(value);
         break;
       default:
         if (field == http::field::unknown && EqualsIgnoreCase(View(name), "retry-after-ms")) {
-          fields_.retry_after_ms = View(value);
+          fields_.retry.after_ms = View(value);
         }
     }
   }
@@ -377,14 +359,7 @@ std::string_view HttpParser::content_encoding() const { return message_->fields.
 std::string_view HttpParser::location() const { return message_->fields.location; }
 std::string_view HttpParser::error_trailer() const { return message_->fields.error_trailer; }
 
-int64_t HttpParser::retry_after_s() const {
-  const Fields& fields = message_->fields;
-  if (const auto ms = ParseNumber(fields.retry_after_ms)) return *ms / 1000 + (*ms % 1000 != 0);
-  if (fields.retry_after.empty()) return -1;
-  if (const auto seconds = ParseNumber(fields.retry_after)) return *seconds;
-  const auto until = ParseDate(fields.retry_after), now = ParseDate(fields.date);
-  return until && now ? std::max<int64_t>(0, *until - *now) : -1;
-}
+int64_t HttpParser::retry_after_s() const { return message_->fields.retry.seconds(); }
 
 WireError HttpParser::error() const { return message_->error; }
 std::string_view HttpParser::error_text() const { return message_->error_text; }

@@ -46,6 +46,9 @@ enum class Field : uint8_t {
 };
 inline constexpr size_t kFields = 12;
 
+// Sequences of one answer that are told apart; those beyond count as the last.
+inline constexpr size_t kMaxSequences = 256;
+
 // What one shape of JSON means, an event's or a whole document's.
 struct FieldRules {
   // Places in order of preference: the first that is there and not null counts.

@@ -251,6 +251,25 @@ TEST(FieldDecoderTest, Template) {
   }
 }
 
+TEST(FieldDecoderTest, MalformedJsonWinsOverAShapeThatIsWrong) {
+  const struct {
+    const char* name;
+    const char* json;
+    const char* error;
+  } rows[] = {
+      {"nothing that is expected, and malformed where nobody looks", R"({"x":{"y" 1},"z":2})", "bad_event"},
+      {"nothing that is expected", R"({"x":{"y":1},"z":2})", "schema"},
+      {"nothing that is expected, and a lone surrogate", R"({"x":"\ud83d"})", "schema"},
+      {"a number for a text, and malformed before it", R"({"x":[1 2],"t":3})", "bad_event"},
+      {"a number for a text", R"({"x":[1,2],"t":3})", "schema"},
+  };
+  for (const auto& row : rows) {
+    const std::string body = "data: " + std::string(row.json) + "\n\n";
+    const Read read = ReadBody("template", {.bytes = body, .rules = R"({"text":"/t"})"});
+    EXPECT_EQ(read.answer, "error=" + std::string(row.error)) << row.name;
+  }
+}
+
 // The server of docs/wire-formats.md.
 TEST(FieldDecoderTest, AServerOfOnesOwn) {
   constexpr const char* kRules = R"({

@@ -255,12 +255,26 @@ TEST(Http2ResponseReader, AnEventHalfRead) {
 }
 
 TEST(Http2ResponseReader, RetryAfter) {
+  const struct {
+    const char* fields;
+    int64_t seconds;
+  } rows[] = {
+      {"", -1},
+      {"retry-after: 7\n", 7},
+      {"retry-after: soon\n", -1},
+      {"retry-after-ms: 1200\nretry-after: 9\n", 2},
+      {"retry-after: Fri, 31 Dec 1999 23:59:59 GMT\n", -1},
+      {"date: Fri, 31 Dec 1999 23:58:00 GMT\nretry-after: Fri, 31 Dec 1999 23:59:59 GMT\n", 119},
+  };
+  // One after the other: nothing stays of the answer before.
   Http2ResponseReader reader(WireFormat::OpenAiChat(), MakeJsonScratch());
-  reader.Start(true, nullptr);
-  Outcome outcome;
-  Take(reader, "H:status: 429\nretry-after: 7\n", outcome);
-  EXPECT_EQ(reader.retry_after_s(), 7);
-  EXPECT_EQ(reader.status(), 429);
+  for (const auto& row : rows) {
+    reader.Start(true, nullptr);
+    Outcome outcome;
+    Take(reader, "H:status: 429\n" + std::string(row.fields), outcome);
+    EXPECT_EQ(reader.retry_after_s(), row.seconds) << row.fields;
+    EXPECT_EQ(reader.status(), 429);
+  }
 }
 
 TEST(DecodeGrpcMessage, DecodesWhatIsEncodedAndKeepsTheRest) {
