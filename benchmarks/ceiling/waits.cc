@@ -33,7 +33,6 @@
 namespace {
 
 constexpr size_t kBufferBytes = 16 * 1024;
-constexpr int64_t kGatherNs = 100'000;
 constexpr int64_t kDeadlineNs = 50'000'000;
 
 [[noreturn]] void Fail(const char* what) {
@@ -180,22 +179,25 @@ int WaitWithDeadline(int epoll, epoll_event* ready, int most) {
 
 int WaitNever(int epoll, epoll_event* ready, int most) { return epoll_wait(epoll, ready, most, 0); }
 
-void SleepOn(int64_t& next_ns) {
-  next_ns = std::max(next_ns + kGatherNs, Now(CLOCK_MONOTONIC));
+// Looks at everything once in a period.
+void SleepOn(int64_t& next_ns, int64_t period_ns) {
+  next_ns = std::max(next_ns + period_ns, Now(CLOCK_MONOTONIC));
   const timespec until{next_ns / 1'000'000'000, next_ns % 1'000'000'000};
   clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
 }
 
-int WaitGathering(int epoll, epoll_event* ready, int most) {
-  static int64_t next_ns = 0;
-  SleepOn(next_ns);
-  return epoll_wait(epoll, ready, most, -1);
+auto WaitGathering(int64_t period_ns) {
+  return [period_ns, next_ns = int64_t{0}](int epoll, epoll_event* ready, int most) mutable {
+    SleepOn(next_ns, period_ns);
+    return epoll_wait(epoll, ready, most, -1);
+  };
 }
 
 // ---- io_uring ----
 
 #ifdef LLMBENCH_HAVE_URING
-int64_t RunUring(Load& load, bool gathering) {
+// period_ns 0: wakes up for every completion.
+int64_t RunUring(Load& load, int64_t period_ns) {
   constexpr unsigned kBuffers = 4096;  // a power of two
   constexpr int kGroup = 0;
   constexpr size_t kEach = 4096;
@@ -246,7 +248,7 @@ int64_t RunUring(Load& load, bool gathering) {
   load.Begin();
   int64_t wakeups = 0, next_ns = 0;
   while (!load.over()) {
-    if (gathering) SleepOn(next_ns);
+    if (period_ns > 0) SleepOn(next_ns, period_ns);
     io_uring_submit_and_wait(&ring, 1);
     ++wakeups;
     unsigned head, seen = 0;
@@ -285,11 +287,17 @@ int64_t RunUring(Load& load, bool gathering) {
 
 int main(int argc, char** argv) {
   if (argc != 6) {
-    std::fprintf(stderr,
-                 "usage: waits epoll|pwait2|busy|gather|uring|uring-gather PORT STREAMS REQUESTS TOKENS\n");
+    std::fprintf(
+        stderr,
+        "usage: waits epoll|pwait2|busy|gather:US|uring|uring-gather:US PORT STREAMS REQUESTS TOKENS\n");
     return 2;
   }
-  const std::string_view way = argv[1];
+  std::string_view way = argv[1];
+  int64_t period_ns = 0;
+  if (const size_t colon = way.find(':'); colon != std::string_view::npos) {
+    period_ns = std::atoll(argv[1] + colon + 1) * 1000;
+    way = way.substr(0, colon);
+  }
   prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
   // The kernel switches receive times on with the first socket that asks and lags behind.
   Load load(static_cast<uint16_t>(std::atoi(argv[2])), std::atoi(argv[3]), std::atoll(argv[4]),
@@ -302,13 +310,13 @@ int main(int argc, char** argv) {
     wakeups = RunEpoll(load, WaitWithDeadline);
   } else if (way == "busy") {
     wakeups = RunEpoll(load, WaitNever);
-  } else if (way == "gather") {
-    wakeups = RunEpoll(load, WaitGathering);
+  } else if (way == "gather" && period_ns > 0) {
+    wakeups = RunEpoll(load, WaitGathering(period_ns));
 #ifdef LLMBENCH_HAVE_URING
   } else if (way == "uring") {
-    wakeups = RunUring(load, /*gathering=*/false);
-  } else if (way == "uring-gather") {
-    wakeups = RunUring(load, /*gathering=*/true);
+    wakeups = RunUring(load, 0);
+  } else if (way == "uring-gather" && period_ns > 0) {
+    wakeups = RunUring(load, period_ns);
 #endif
   } else {
     std::fprintf(stderr, "waits: %s is no way to wait here\n", argv[1]);

@@ -20,7 +20,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import harness
 
 HERE = Path(__file__).resolve().parent
-WAYS = ("epoll", "pwait2", "gather", "busy", "uring", "uring-gather")
+WAYS = (
+    "epoll",
+    "pwait2",
+    "gather:100",
+    "gather:250",
+    "gather:500",
+    "gather:1000",
+    "busy",
+    "uring",
+    "uring-gather:500",
+)
 
 
 def compiled() -> tuple[Path, tuple[str, ...]]:

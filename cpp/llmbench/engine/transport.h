@@ -89,7 +89,10 @@ class Transport {
   void Feed(Transfer& transfer, const char* data, size_t size, const ReadStamp& stamp) {
     const bool had_output = transfer.has_output();
     const int32_t events_before = transfer.record().events;
+    const int32_t merged_before = transfer.record().merged_events;
     transfer.OnBytes(data, size, stamp, *context_->recorder);
+    context_->merged_events += transfer.record().merged_events - merged_before;
+    context_->unstamped_reads += stamp.kernel ? 0 : 1;
     LiveCounters& live = context_->live;
     Bump<int64_t>(live.bytes_in, static_cast<int64_t>(size));
     if (const int32_t more = transfer.record().events - events_before; more > 0) {

@@ -56,6 +56,12 @@ void AskForShortSlices() {
   syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
+void SleepUntil(int64_t deadline_ns, int64_t now_ns) {
+  if (deadline_ns <= now_ns) return;
+  const timespec when{.tv_sec = deadline_ns / kNsPerSecond, .tv_nsec = deadline_ns % kNsPerSecond};
+  clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &when, nullptr);
+}
+
 }  // namespace
 
 Worker::Worker(LoadPlan* plan, int index, Recorder* recorder)
@@ -64,6 +70,7 @@ Worker::Worker(LoadPlan* plan, int index, Recorder* recorder)
       workers_(plan->config.workers),
       context_(plan, index, recorder),
       drain_end_ns_(kNever),
+      pace_(closed_loop()),
       share_(plan->config, plan->draw, index) {}
 
 Worker::~Worker() = default;
@@ -133,6 +140,15 @@ int64_t Worker::NextDeadline(int64_t now_ns) const {
   return deadline;
 }
 
+ReadPace::Seen Worker::seen() const {
+  const LiveCounters& live = context_.live;
+  return {.output_events = live.output_events.load(std::memory_order_relaxed),
+          .merged_events = context_.merged_events,
+          .unstamped_reads = context_.unstamped_reads,
+          .decoding = live.in_flight.load(std::memory_order_relaxed) -
+                      live.waiting.load(std::memory_order_relaxed)};
+}
+
 void Worker::NoteStall(int64_t since_ns, int64_t until_ns) {
   const int64_t took = until_ns - since_ns;
   if (took <= kStallNs) return;
@@ -144,11 +160,15 @@ void Worker::Turn() {
   const int64_t now_ns = MonotonicNs();
   const int64_t deadline_ns = NextDeadline(now_ns);
   NoteStall(context_.turn_ns, now_ns);
+  if (pace_.gathers() && stage_ == Stage::kLoading) {
+    SleepUntil(std::min(context_.turn_ns + ReadPace::kGatherNs, deadline_ns), now_ns);
+  }
   const auto events = context_.loop.Wait(now_ns, deadline_ns);
   const int64_t turn_ns = MonotonicNs();
   context_.previous_turn_ns = std::exchange(context_.turn_ns, turn_ns);
   ++context_.report.turns;
   NoteStall(deadline_ns, turn_ns);
+  if (stage_ == Stage::kLoading) pace_.NoteTurn(turn_ns, seen());
   transport_->Prefetch(events);
   context_.clock.MaybeRefresh(turn_ns);
   Advance(turn_ns);
@@ -242,6 +262,7 @@ void Worker::BeginLoad(int64_t start_ns) {
   context_.live.measuring.store(true, std::memory_order_relaxed);
   ReleaseEarlyRows(start_ns);
   share_.BeginLoad(start_ns);
+  pace_.Begin(context_.turn_ns, seen());
   Launch(context_.turn_ns);
 }
 
@@ -317,6 +338,7 @@ void Worker::Start(PlannedRequest request) {
 
 bool Worker::OnEnded(const Transfer& transfer) {
   const RequestRecord row = transfer.Finished();
+  pace_.NoteRequest(row.end_ns - row.sent_ns);
   never_left_in_a_row_ = 0;
   if (retry(transfer.plan(), row.outcome)) return true;
   CountEnd(transfer.plan(), row.outcome, transfer.error());

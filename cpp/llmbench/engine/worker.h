@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "llmbench/engine/plan_share.h"
+#include "llmbench/engine/read_pace.h"
 #include "llmbench/engine/transport.h"
 #include "llmbench/engine/worker_context.h"
 
@@ -44,6 +45,7 @@ class Worker : private TransportClient {
   void Turn();
   void NoteStall(int64_t since_ns, int64_t until_ns);
   int64_t NextDeadline(int64_t now_ns) const;
+  ReadPace::Seen seen() const;
 
   // Stages.
   void Advance(int64_t now_ns);
@@ -83,6 +85,7 @@ class Worker : private TransportClient {
   int64_t start_ns_ = 0;  // t0
   int64_t drain_end_ns_;
 
+  ReadPace pace_;
   PlanShare share_;
   std::deque<PlannedRequest> waiting_;  // due, without a slot
   // Closed loop: slots whose request never left because there was no connection, as none did before it. They

@@ -42,6 +42,9 @@ struct WorkerContext {
   // When this turn of the loop began (the time of reads that have no kernel time), and the one before.
   int64_t turn_ns = 0;
   int64_t previous_turn_ns = 0;
+  // So far: output events that shared a read, reads without a kernel time.
+  int64_t merged_events = 0;
+  int64_t unstamped_reads = 0;
 };
 
 }  // namespace llmbench
