@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -135,7 +135,7 @@ def bins(rows: Rows, events: Events | None = None, *, tokens: Sequence[float] | 
     )
 
 
-def _where(rows: Rows, mask: npt.NDArray[np.bool_]) -> Rows:
+def _where(rows: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
     """The rows of a mask, without copying them where it is all of them: rows are wide, and mostly all are wanted."""
     return rows if mask.all() else rows[mask]
 
@@ -422,24 +422,25 @@ _FIRST = 10
 
 def _filling(ended: Rows) -> int:
     """The bins that most of the first requests took."""
-    due = ended[ended["scheduled_ns"] != _ABSENT_NS]
+    known = ended["scheduled_ns"] != _ABSENT_NS
+    due, end = _where(ended["scheduled_ns"], known), _where(ended["end_ns"], known)
     if not len(due):
         return 0
-    begin = int(due["scheduled_ns"].min())
-    early = due[np.argsort(due["scheduled_ns"], kind="stable")[:_FIRST]]
-    early = due[due["scheduled_ns"] < max(begin + BIN_NS, int(early["scheduled_ns"].max()) + 1)]
-    return math.ceil(float(np.percentile(early["end_ns"] - early["scheduled_ns"], 90)) / BIN_NS)
+    last = min(_FIRST, len(due)) - 1
+    early = due < max(int(due.min()) + BIN_NS, int(np.partition(due, last)[last]) + 1)
+    return math.ceil(float(np.percentile(end[early] - due[early], 90)) / BIN_NS)
 
 
 def _ttft(rows: Rows, origin: int, count: int) -> Series:
     ttft = np.full(count, np.nan)
     if not _has(rows, "first_token_ns"):
         return ttft
-    known = rows[(streamed_ns(rows, "first_token_ns") != _ABSENT_NS) & (rows["scheduled_ns"] >= origin)]
-    index = (known["scheduled_ns"] - origin) // BIN_NS
+    known = (streamed_ns(rows, "first_token_ns") != _ABSENT_NS) & (rows["scheduled_ns"] >= origin)
+    due = _where(rows["scheduled_ns"], known)
+    index = (due - origin) // BIN_NS
     order = np.argsort(index, kind="stable")
     starts = np.flatnonzero(np.diff(index[order], prepend=-1))
-    values = (known["first_token_ns"] - known["scheduled_ns"])[order] / 1e9
+    values = (_where(rows["first_token_ns"], known) - due)[order] / 1e9
     for some in np.split(np.arange(len(order)), starts[1:]):
         if len(some) and index[order[some[0]]] < count:
             ttft[index[order[some[0]]]] = np.median(values[some])

@@ -8,6 +8,7 @@ asked for.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -399,14 +400,18 @@ def _texts(lengths: Lengths, seed: int, prefix_len: int = 0) -> Iterator[str]:
         block = lengths[begin : begin + 512]
         offsets = np.concatenate(([0], np.cumsum(block)))
         words = np.frombuffer(chance.bytes(int(offsets[-1])), dtype=np.uint8).copy()
-        for row, (start, length) in enumerate(zip(offsets[:-1].tolist(), block.tolist(), strict=True)):
-            shared = min(prefix_len, length)
-            words[start : start + shared] = prefix[:shared]
-            head = min(_HEAD, length - shared)
-            words[start + shared : start + shared + head] = heads[begin + row, :head]
+        shared = np.minimum(prefix_len, block)
+        if prefix_len:
+            for start, length in zip(offsets[:-1].tolist(), shared.tolist(), strict=True):
+                words[start : start + length] = prefix[:length]
+        own = offsets[:-1] + shared
+        for place in range(_HEAD):
+            reaches = own + place < offsets[1:]
+            words[own[reaches] + place] = heads[begin : begin + len(block), place][reaches]
         text = _TABLE[words].tobytes().decode("ascii")
-        for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
-            yield text[start * _WIDTH + 1 : stop * _WIDTH]
+        places = (offsets * _WIDTH).tolist()
+        for start, stop in itertools.pairwise(places):
+            yield text[start + 1 : stop]
 
 
 def _exact_texts(
