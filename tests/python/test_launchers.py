@@ -95,7 +95,7 @@ def words(kind: str, *arguments: Any, **options: Any) -> str:
             {"deployment": "d"},
             (
                 "/bin/fastgen --model org/m --deployment d --tensor-parallel 2 --replicas 2 --max-ragged-batch-size 512"
-                " --port 7000 --torch-dist-port 7005 --health-port 7007 --quantization-mode wf6af16"
+                " --port 7000 --torch-dist-port 7009 --zmq-port 7005 --health-port 7007 --quantization-mode wf6af16"
             ),
         ),
         (
@@ -104,7 +104,7 @@ def words(kind: str, *arguments: Any, **options: Any) -> str:
             {"backend": "fastgen-rest", "deployment": "d"},
             (
                 "/bin/fastgen --model org/m --deployment d --tensor-parallel 1 --replicas 1 --max-ragged-batch-size 768"
-                " --port 7000 --torch-dist-port 7002 --health-port 7003 --rest-port 7004"
+                " --port 7000 --torch-dist-port 7005 --zmq-port 7002 --health-port 7003 --rest-port 7004"
             ),
         ),
         (
@@ -303,6 +303,27 @@ def test_a_server_with_its_own_balancer_is_one_process(monkeypatch: pytest.Monke
         .commands
     )
     assert made.argv[2] == "3"
+
+
+def test_mii_is_told_which_gpus_are_visible_and_where_each_replica_meets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(gpus.VARIABLE, "2,3,6,7")
+    program = Program(("/bin/python", "s.py"))
+    launch = Launch("fastgen", LAUNCHERS["fastgen"], program, LaunchOptions(port=7000))
+    (made,) = launch.plan(settings(2, replicas=2)).commands
+    assert made.argv[made.argv.index("--device-map") + 1] == "[[2, 3], [6, 7]]"
+    # Balancer, four ranks, two for requests, health, gateway, and two meeting places a hundred ports apart.
+    assert LAUNCHERS["fastgen"].ports(settings(2, replicas=2)) == 7109 - 7000 + 1
+    assert made.argv[made.argv.index("--torch-dist-port") + 1] == "7009"
+    own = LaunchOptions(env={gpus.VARIABLE: "5"})
+    (made,) = Launch("fastgen", LAUNCHERS["fastgen"], program, own).plan(settings()).commands
+    assert made.argv[made.argv.index("--device-map") + 1] == "[[5]]"
+    monkeypatch.setenv(gpus.VARIABLE, "GPU-8a5c,GPU-91b2")
+    with pytest.raises(
+        ConfigError, match=r"takes GPUs by number, and CUDA_VISIBLE_DEVICES has GPU-8a5c,GPU-91b2"
+    ):
+        launch.plan(settings())
 
 
 # What is missing

@@ -199,6 +199,7 @@ def test_the_quantisation_of_mii(tmp_path: Path) -> None:
     port = int(plan.urls[0].rpartition(":")[2])
     for option in (
         ("deployment_name", "d"),
+        ("device_map", [[0, 1], [2, 3]]),
         ("dtype", "fp16"),
         ("enable_restful_api", True),
         ("max_length", 4096),

@@ -13,13 +13,19 @@ VARIABLE = "CUDA_VISIBLE_DEVICES"
 def visible() -> tuple[str, ...]:
     """The names of the GPUs that a server started here would see, as CUDA_VISIBLE_DEVICES writes them: what that
     variable says, where it is set, else the indices of all there are."""
-    given = os.environ.get(VARIABLE)
-    if given is not None:
-        # CUDA ignores what follows the first invalid entry, and -1 is the usual one.
-        names = [name.strip() for name in given.split(",")]
-        end = next((i for i, name in enumerate(names) if name in ("", "-1")), len(names))
-        return tuple(names[:end])
-    return tuple(str(index) for index in range(present()))
+    named = chosen()
+    return tuple(str(index) for index in range(present())) if named is None else named
+
+
+def chosen(given: str | None = None) -> tuple[str, ...] | None:
+    """The GPUs that CUDA_VISIBLE_DEVICES names, in our environment unless `given`; None where it is not set."""
+    given = os.environ.get(VARIABLE) if given is None else given
+    if given is None:
+        return None
+    # CUDA ignores what follows the first invalid entry, and -1 is the usual one.
+    names = [name.strip() for name in given.split(",")]
+    end = next((i for i, name in enumerate(names) if name in ("", "-1")), len(names))
+    return tuple(names[:end])
 
 
 def present() -> int:

@@ -37,7 +37,11 @@ def main() -> int:
     parser.add_argument(
         "--port", type=int, default=50050, help="of the balancer; replicas have the next ones"
     )
-    parser.add_argument("--torch-dist-port", type=int, default=29500)
+    parser.add_argument(
+        "--torch-dist-port", type=int, default=29500, help="replicas have every 100th from it"
+    )
+    parser.add_argument("--zmq-port", type=int, default=25555, help="replicas have the next ones")
+    parser.add_argument("--device-map", default="auto", help="GPUs of each replica: [[0, 1], [2, 3]]")
     parser.add_argument("--health-port", type=int, required=True)
     parser.add_argument("--rest-port", type=int, help="of the REST gateway; without it there is none")
     parser.add_argument("--quantization-mode")
@@ -73,6 +77,10 @@ def main() -> int:
         quantization_mode=options.quantization_mode,
         port_number=options.port,
         torch_dist_port=options.torch_dist_port,
+        zmq_port_number=options.zmq_port,
+        device_map=options.device_map
+        if options.device_map == "auto"
+        else ast.literal_eval(options.device_map),
         **rest,
         **dict(_pair(text) for text in options.more),
     )
