@@ -32,6 +32,14 @@ bool EqualsIgnoreCase(std::string_view a, std::string_view b) {
          std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return Lower(x) == Lower(y); });
 }
 
+// More than 15 when it is none.
+unsigned HexDigit(char c) {
+  const auto decimal = static_cast<unsigned>(c - '0');
+  if (decimal <= 9) return decimal;
+  const auto letter = static_cast<unsigned>((c | 32) - 'a');
+  return letter <= 5 ? letter + 10 : 16;
+}
+
 bool EndsWithIgnoreCase(std::string_view s, std::string_view end) {
   return s.size() >= end.size() && EqualsIgnoreCase(s.substr(s.size() - end.size()), end);
 }
@@ -50,6 +58,7 @@ size_t FindHeaderEnd(std::string_view s, size_t from) {
 struct Fields {
   std::string_view body;
   bool chunk_begun = false;  // a chunk's header was read, none of its bytes
+  bool chunk_ended = false;  // all of a chunk's bytes were read, nothing of what follows
   bool header_done = false;
   int status = 0;
   int version = 0;
@@ -58,7 +67,7 @@ struct Fields {
 
   void Clear() {
     status = version = 0;
-    header_done = chunk_begun = false;
+    header_done = chunk_begun = chunk_ended = false;
     for (std::string* s : {&content_type, &content_encoding, &location, &error_trailer, &retry.after,
                            &retry.after_ms, &retry.date}) {
       s->clear();
@@ -140,10 +149,12 @@ class Parser : public http::basic_parser<false> {
   }
   void on_chunk_header_impl(std::uint64_t size, boost::beast::string_view, error_code&) override {
     fields_.chunk_begun = size > 0;
+    fields_.chunk_ended = false;
   }
-  std::size_t on_chunk_body_impl(std::uint64_t, boost::beast::string_view body, error_code&) override {
+  std::size_t on_chunk_body_impl(std::uint64_t left, boost::beast::string_view body, error_code&) override {
     fields_.body = View(body);
     fields_.chunk_begun = false;
+    fields_.chunk_ended = left == body.size();
     return body.size();
   }
   void on_finish_impl(error_code&) override {}
@@ -225,6 +236,7 @@ class HttpParser::Message {
 
  private:
   enum class Stage : uint8_t { kHeader, kBody, kComplete, kError };
+  static constexpr std::string_view kLineEnd = "\r\n";
 
   // In the order in which they matter to a piece of a body.
   const size_t max_header_bytes_;
@@ -296,10 +308,41 @@ class HttpParser::Message {
     return Step::kNeedMore;
   }
 
+  // A whole chunk with a plain header, which is nearly every one there is, behind a chunk that was whole:
+  // Beast waits for a chunk's header before it and after it and need not see it. Its line end, if it is here,
+  // is kept in the tail as it would be otherwise.
+  bool TakeChunk(std::string_view& input, std::string_view& body) {
+    const char* at = input.data();
+    const char* const end = at + input.size();
+    const bool line_end_held = !tail_.empty();
+    if (line_end_held ? tail_ != kLineEnd : !input.starts_with(kLineEnd)) return false;
+    if (!line_end_held) at += 2;
+    size_t size = 0;
+    for (const char* const stop = at + std::min<ptrdiff_t>(end - at, 6); at < stop; ++at) {
+      const unsigned digit = HexDigit(*at);
+      if (digit > 15) break;
+      size = size << 4 | digit;
+    }
+    if (size == 0 || end - at < 2 || at[0] != '\r' || at[1] != '\n') return false;
+    at += 2;
+    if (static_cast<size_t>(end - at) < size) return false;
+    body = {at, size};
+    at += size;
+    if (end - at >= 2 && at[0] == '\r' && at[1] == '\n') {
+      at += 2;
+      if (!line_end_held) tail_ = kLineEnd;
+    } else if (line_end_held) {
+      tail_.clear();
+    }
+    input.remove_prefix(static_cast<size_t>(at - input.data()));
+    return true;
+  }
+
   // Beast leaves what it cannot use yet, the line ends around a chunk's size. Kept in the tail, it is
   // completed line by line so that never a byte of body goes there.
   Step AdvanceBody(std::string_view& input, std::string_view& body) {
     while (!input.empty()) {
+      if (fields.chunk_ended && TakeChunk(input, body)) return Step::kBody;
       error_code ec;
       const std::string_view before = input;
       if (tail_.empty()) {

@@ -1,4 +1,5 @@
-// simdjson's parsers and their memory, one of each per thread.
+// simdjson's parsers and their memory, and what decoders know of events they have parsed: one of each per
+// thread.
 #pragma once
 
 #include <simdjson.h>
@@ -7,6 +8,7 @@
 #include <bit>
 #include <string_view>
 
+#include "llmbench/wire/event_shapes.h"
 #include "llmbench/wire/stream_decoder.h"
 
 namespace llmbench::wire {
@@ -27,6 +29,8 @@ class JsonScratch {
   simdjson::error_code Parse(std::string_view json, simdjson::dom::element& root) {
     return dom_.parse(json.data(), json.size(), /*realloc_if_needed=*/false).get(root);
   }
+
+  EventShapes completions_shapes, chat_shapes;  // of OpenAI's two formats
 
  private:
   static constexpr size_t kCapacity = 64 * 1024;

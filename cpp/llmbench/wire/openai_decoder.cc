@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "llmbench/wire/escape.h"
+#include "llmbench/wire/event_shapes.h"
 #include "llmbench/wire/guess_format.h"
 #include "llmbench/wire/json_scratch.h"
 #include "llmbench/wire/json_string.h"
@@ -55,7 +56,12 @@ class Walk {
     const auto error = ForEachMember(object, [this](const char* key, ondemand::value value) -> error_code {
       switch (*key) {
         case 'c':
-          return Is(key, "choices") ? Choices(value) : SUCCESS;
+          if (Is(key, "choices")) return Choices(value);
+          if (Is(key, "created")) NoteNumber(value);
+          return SUCCESS;
+        case 'i':
+          if (Is(key, "id")) NoteString(value);
+          return SUCCESS;
         case 'u':
           return Is(key, "usage") ? Usage(value) : SUCCESS;
         case 'e':
@@ -63,6 +69,7 @@ class Walk {
           return SUCCESS;
         case 'o':
           if (Is(key, "object")) server_error |= value.raw_json_token().starts_with("\"error\"");
+          if (Is(key, "obfuscation")) NoteString(value);
           return SUCCESS;
         default:
           return SUCCESS;
@@ -72,17 +79,10 @@ class Walk {
     return document.current_location().error() == simdjson::OUT_OF_BOUNDS ? SUCCESS : simdjson::TAPE_ERROR;
   }
 
+  OpenAiEvent event;
+  EventShapes::Values values;  // what may be other values in an event of this shape
   bool server_error = false;
-  bool has_choices = false;  // an array, maybe an empty one
-  bool choices_null = false;
-  bool finished = false;  // a finish reason came
   bool lone_surrogate = false;
-  bool several = false;  // a choice other than the first
-  size_t choices = 0;
-  EventKind kind = EventKind::kNone;
-  int32_t token_ids = -1;
-  int32_t prompt_tokens = -1, output_tokens = -1, cached_tokens = -1, reasoning_tokens = -1;
-  bool has_usage = false;
   std::string wrong;  // the path and what is wrong there; "" while the shape is right
 
  private:
@@ -95,22 +95,39 @@ class Walk {
   }
   error_code WrongRoot() { return Wrong("the event", "expected an object"); }
   std::string ChoicePath(const char* rest = "") const {
-    return "choices[" + std::to_string(choices) + "]" + rest;
+    return "choices[" + std::to_string(event.choices) + "]" + rest;
   }
 
   void Output(EventKind found) {
     // Answer text outranks a tool call, which outranks reasoning.
+    EventKind& kind = event.kind;
     if (kind == EventKind::kNone || found == EventKind::kAnswer || kind == EventKind::kReasoning)
       kind = found;
   }
 
+  // Values of no consequence that differ from event to event.
+  void NoteString(ondemand::value value) {
+    const std::string_view token = value.raw_json_token();
+    if (token[0] == '"') Note(Inside(token), EventShapes::Value::Kind::kString);
+  }
+  void NoteNumber(ondemand::value value) {
+    const std::string_view token = value.raw_json_token();
+    const std::string_view digits =
+        token.substr(0, std::min(token.find_first_not_of("0123456789"), token.size()));
+    if (!digits.empty()) Note(digits, EventShapes::Value::Kind::kNumber);
+  }
+  void Note(std::string_view bytes, EventShapes::Value::Kind kind,
+            OpenAiEvent::Count count = OpenAiEvent::kCounts, bool text = false) {
+    values.Add({bytes.data(), static_cast<uint32_t>(bytes.size()), kind, count, text});
+  }
+
   error_code Choices(ondemand::value value) {
     if (Type(value) == 'n') {
-      choices_null = true;
+      event.choices_null = true;
       return SUCCESS;
     }
     if (Type(value) != '[') return WrongType("choices", "an array", Type(value));
-    has_choices = true;
+    event.has_choices = true;
     ondemand::array array;
     if (const auto error = value.get_array().get(array)) return error;
     for (auto item : array) {
@@ -118,7 +135,7 @@ class Walk {
       if (const auto error = std::move(item).get(choice)) return error;
       if (Type(choice) != '{') return WrongType(ChoicePath(), "an object", Type(choice));
       if (const auto error = Choice(choice)) return error;
-      ++choices;
+      ++event.choices;
     }
     return SUCCESS;
   }
@@ -146,7 +163,7 @@ class Walk {
         case 'f':
           return Is(key, "finish_reason") ? FinishReason(value) : SUCCESS;
         case 'i':
-          if (Is(key, "index")) several |= value.raw_json_token()[0] != '0';
+          if (Is(key, "index")) event.several |= value.raw_json_token()[0] != '0';
           return SUCCESS;
         default:
           return SUCCESS;
@@ -193,8 +210,11 @@ class Walk {
     const std::string_view token = value.raw_json_token();
     if (IsText(token)) {
       Output(text_kind);
-      if (answer_.text == nullptr || text_kind != EventKind::kAnswer) return SUCCESS;
-      return AppendUnescaped(Inside(token), *answer_.text, lone_surrogate) ? SUCCESS : simdjson::STRING_ERROR;
+      const std::string_view inside = Inside(token);
+      const bool text = text_kind == EventKind::kAnswer;
+      Note(inside, EventShapes::Value::Kind::kOutput, OpenAiEvent::kCounts, text);
+      if (answer_.text == nullptr || !text) return SUCCESS;
+      return AppendUnescaped(inside, *answer_.text, lone_surrogate) ? SUCCESS : simdjson::STRING_ERROR;
     }
     if (token[0] == 'n' || token[0] == '"') return SUCCESS;
     return WrongType(ChoicePath(".") + (parent != nullptr ? std::string(parent) + "." : std::string()) + name,
@@ -242,11 +262,12 @@ class Walk {
       if (token[0] == 'n' || token[0] == '"') return SUCCESS;
       return WrongType(ChoicePath(".finish_reason"), "a string", token[0]);
     }
-    finished = true;
+    event.finished = true;
     const std::string_view reason = Inside(token);
-    const size_t size = std::min(reason.size(), sizeof answer_.finish_reason - 1);
-    std::memcpy(answer_.finish_reason, reason.data(), size);
-    std::memset(answer_.finish_reason + size, 0, sizeof answer_.finish_reason - size);
+    const size_t size = std::min(reason.size(), sizeof event.finish_reason - 1);
+    std::memcpy(event.finish_reason, reason.data(), size);
+    std::memset(event.finish_reason + size, 0, sizeof event.finish_reason - size);
+    std::memcpy(answer_.finish_reason, event.finish_reason, sizeof event.finish_reason);
     return SUCCESS;
   }
 
@@ -260,49 +281,55 @@ class Walk {
       if (const auto error = item.error()) return error;
       ++count;
     }
-    token_ids = std::max(token_ids, 0) + count;
+    event.token_ids = std::max(event.token_ids, 0) + count;
     return SUCCESS;
   }
 
   error_code Usage(ondemand::value value) {
     if (Type(value) == 'n') return SUCCESS;
     if (Type(value) != '{') return WrongType("usage", "an object", Type(value));
-    has_usage = true;
+    event.has_usage = true;
     ondemand::object object;
     if (const auto error = value.get_object().get(object)) return error;
     return ForEachMember(object, [this](const char* key, ondemand::value field) -> error_code {
-      if (Is(key, "prompt_tokens")) return Count(field, "usage.prompt_tokens", prompt_tokens);
-      if (Is(key, "completion_tokens")) return Count(field, "usage.completion_tokens", output_tokens);
-      if (Is(key, "reasoning_tokens")) return Count(field, "usage.reasoning_tokens", reasoning_tokens);
-      if (Is(key, "prompt_tokens_details")) return Details(field, cached_tokens);
-      if (Is(key, "completion_tokens_details")) return Details(field, reasoning_tokens);
+      if (Is(key, "prompt_tokens")) return Count(field, "usage.prompt_tokens", OpenAiEvent::kPrompt);
+      if (Is(key, "completion_tokens")) return Count(field, "usage.completion_tokens", OpenAiEvent::kOutput);
+      if (Is(key, "reasoning_tokens")) return Count(field, "usage.reasoning_tokens", OpenAiEvent::kReasoning);
+      if (Is(key, "prompt_tokens_details")) return Details(field, OpenAiEvent::kCached);
+      if (Is(key, "completion_tokens_details")) return Details(field, OpenAiEvent::kReasoning);
+      if (Is(key, "total_tokens")) NoteNumber(field);
       return SUCCESS;
     });
   }
 
-  error_code Details(ondemand::value value, int32_t& count) {
+  error_code Details(ondemand::value value, OpenAiEvent::Count count) {
     if (Type(value) != '{') return SUCCESS;
     ondemand::object object;
     if (const auto error = value.get_object().get(object)) return error;
     return ForEachMember(object, [&](const char* key, ondemand::value field) -> error_code {
-      if (&count == &cached_tokens && Is(key, "cached_tokens"))
+      if (count == OpenAiEvent::kCached && Is(key, "cached_tokens"))
         return Count(field, "usage.cached_tokens", count);
-      if (&count == &reasoning_tokens && Is(key, "reasoning_tokens")) {
+      if (count == OpenAiEvent::kReasoning && Is(key, "reasoning_tokens")) {
         return Count(field, "usage.reasoning_tokens", count);
       }
       return SUCCESS;
     });
   }
 
-  error_code Count(ondemand::value value, const char* path, int32_t& count) {
+  error_code Count(ondemand::value value, const char* path, OpenAiEvent::Count count) {
     if (Type(value) == 'n') return SUCCESS;
+    const std::string_view token = value.raw_json_token();
+    const size_t digits = std::min(token.find_first_not_of("0123456789"), token.size());
+    const bool plain = digits == token.size() || token[digits] == ',' || token[digits] == '}';
+    if (plain) Note(token.substr(0, digits), EventShapes::Value::Kind::kCount, count);
     int64_t whole = 0;
     if (value.get_int64().get(whole) != SUCCESS) {
       double number = 0;
       if (value.get_double().get(number) != SUCCESS) return WrongType(path, "a number", Type(value));
       whole = static_cast<int64_t>(std::clamp(number, -1.0, 2e9));
     }
-    count = static_cast<int32_t>(std::clamp<int64_t>(whole, -1, std::numeric_limits<int32_t>::max()));
+    event.counts[count] =
+        static_cast<int32_t>(std::clamp<int64_t>(whole, -1, std::numeric_limits<int32_t>::max()));
     return SUCCESS;
   }
 
@@ -312,7 +339,8 @@ class Walk {
 template <bool kChat>
 class OpenAiDecoder final : public StreamDecoder {
  public:
-  explicit OpenAiDecoder(std::shared_ptr<JsonScratch> scratch) : scratch_(std::move(scratch)) {}
+  explicit OpenAiDecoder(std::shared_ptr<JsonScratch> scratch)
+      : scratch_(std::move(scratch)), shapes_(kChat ? scratch_->chat_shapes : scratch_->completions_shapes) {}
 
   void Reset(std::string_view) override {
     counted_ = 0;
@@ -331,32 +359,31 @@ class OpenAiDecoder final : public StreamDecoder {
       return {};
     }
     const size_t text_size = answer.text != nullptr ? answer.text->size() : 0;
+    EventShapes::Values values;
+    if (const OpenAiEvent* event = shapes_.Match(payload, values);
+        event != nullptr && KeepText(values, answer)) {
+      if (event->finished) {
+        std::memcpy(answer.finish_reason, event->finish_reason, sizeof answer.finish_reason);
+      }
+      Keep(*event, answer);
+      return Conclude(*event);
+    }
+    if (answer.text != nullptr) answer.text->resize(text_size);
     Walk<kChat> walk(answer);
     if (!Run(payload, walk, answer)) {
       if (answer.text != nullptr) answer.text->resize(text_size);
       return {};
     }
-    if (!walk.has_choices && !walk.has_usage) {
-      Fail(payload, walk.choices_null ? "choices: null, and no usage" : "choices: missing, and no usage",
+    const OpenAiEvent& event = walk.event;
+    if (!event.has_choices && !event.has_usage) {
+      Fail(payload, event.choices_null ? "choices: null, and no usage" : "choices: missing, and no usage",
            answer);
       return {};
     }
-    Keep(walk, answer);
-    if (walk.several) continuous_ = false;  // some servers then count each choice by itself
-    StreamEvent event{walk.kind, 0};
-    if (walk.token_ids > 0) {
-      event.tokens = static_cast<uint32_t>(walk.token_ids);
-    } else if (walk.output_tokens >= 0 && continuous_ && walk.choices > 0 && walk.output_tokens > counted_) {
-      event.tokens = static_cast<uint32_t>(walk.output_tokens - counted_);
-    }
-    if (walk.output_tokens >= 0) {
-      counted_ = walk.output_tokens;
-    } else if (walk.kind != EventKind::kNone) {
-      continuous_ = false;  // usage that comes later counts the whole answer, not one event
-    }
-    // A token of the finish chunk without text is the end of sequence: not output.
-    if (event.kind == EventKind::kNone && walk.finished) event.tokens = 0;
-    return event;
+    if (walk.lone_surrogate) answer.lone_surrogate = true;
+    shapes_.Learn(payload, event, walk.values);
+    Keep(event, answer);
+    return Conclude(event);
   }
 
   void DecodeError(std::string_view payload, Answer& answer) override {
@@ -377,17 +404,20 @@ class OpenAiDecoder final : public StreamDecoder {
       if (answer.text != nullptr) answer.text->clear();
       return {};
     }
-    if (walk.choices == 0) {
+    const OpenAiEvent& event = walk.event;
+    if (event.choices == 0) {
       Fail(body,
-           walk.has_choices    ? "choices: empty"
-           : walk.choices_null ? "choices: null"
-                               : "choices: missing",
+           event.has_choices    ? "choices: empty"
+           : event.choices_null ? "choices: null"
+                                : "choices: missing",
            answer);
       return {};
     }
-    Keep(walk, answer);
-    const int32_t tokens = walk.token_ids > 0 ? walk.token_ids : std::max(walk.output_tokens, 0);
-    return {walk.kind, static_cast<uint32_t>(tokens)};
+    if (walk.lone_surrogate) answer.lone_surrogate = true;
+    Keep(event, answer);
+    const int32_t tokens =
+        event.token_ids > 0 ? event.token_ids : std::max(event.counts[OpenAiEvent::kOutput], 0);
+    return {event.kind, static_cast<uint32_t>(tokens)};
   }
 
  private:
@@ -422,17 +452,51 @@ class OpenAiDecoder final : public StreamDecoder {
                                                LooksLike(json, kChat ? "openai-chat" : "openai-completions"));
   }
 
-  static void Keep(const Walk<kChat>& walk, Answer& answer) {
-    if (walk.lone_surrogate) answer.lone_surrogate = true;
-    if (walk.token_ids >= 0) answer.token_ids = std::max(answer.token_ids, 0) + walk.token_ids;
-    if (!walk.has_usage) return;
-    if (walk.prompt_tokens >= 0) answer.prompt_tokens = walk.prompt_tokens;
-    if (walk.output_tokens >= 0) answer.output_tokens = walk.output_tokens;
-    if (walk.cached_tokens >= 0) answer.cached_tokens = walk.cached_tokens;
-    if (walk.reasoning_tokens >= 0) answer.reasoning_tokens = walk.reasoning_tokens;
+  // The text of an event that was not parsed; false when it is no good, which parsing will tell.
+  static bool KeepText(const EventShapes::Values& values, Answer& answer) {
+    if (answer.text == nullptr) return true;
+    bool lone_surrogate = false;
+    for (const EventShapes::Value& value : values) {
+      if (value.text && !AppendUnescaped(value.bytes(), *answer.text, lone_surrogate)) return false;
+    }
+    if (lone_surrogate) answer.lone_surrogate = true;
+    return true;
+  }
+
+  static void Keep(const OpenAiEvent& event, Answer& answer) {
+    if (event.token_ids >= 0) answer.token_ids = std::max(answer.token_ids, 0) + event.token_ids;
+    if (!event.has_usage) return;
+    auto keep = [&event](OpenAiEvent::Count count, int32_t& to) {
+      if (event.counts[count] >= 0) to = event.counts[count];
+    };
+    keep(OpenAiEvent::kPrompt, answer.prompt_tokens);
+    keep(OpenAiEvent::kOutput, answer.output_tokens);
+    keep(OpenAiEvent::kCached, answer.cached_tokens);
+    keep(OpenAiEvent::kReasoning, answer.reasoning_tokens);
+  }
+
+  // What the engine is told about an event of the stream.
+  StreamEvent Conclude(const OpenAiEvent& event) {
+    if (event.several) continuous_ = false;  // some servers then count each choice by itself
+    const int32_t output_tokens = event.counts[OpenAiEvent::kOutput];
+    StreamEvent told{event.kind, 0};
+    if (event.token_ids > 0) {
+      told.tokens = static_cast<uint32_t>(event.token_ids);
+    } else if (output_tokens >= 0 && continuous_ && event.choices > 0 && output_tokens > counted_) {
+      told.tokens = static_cast<uint32_t>(output_tokens - counted_);
+    }
+    if (output_tokens >= 0) {
+      counted_ = output_tokens;
+    } else if (event.kind != EventKind::kNone) {
+      continuous_ = false;  // usage that comes later counts the whole answer, not one event
+    }
+    // A token of the finish chunk without text is the end of sequence: not output.
+    if (event.kind == EventKind::kNone && event.finished) told.tokens = 0;
+    return told;
   }
 
   const std::shared_ptr<JsonScratch> scratch_;
+  EventShapes& shapes_;
   int32_t counted_ = 0;     // output tokens according to the last usage
   bool continuous_ = true;  // every event with output so far had usage
 };

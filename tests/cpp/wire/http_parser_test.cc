@@ -322,6 +322,41 @@ TEST(HttpParserTest, BytesBehindTheMessageAreLeft) {
   EXPECT_EQ(parsed.left, 8u);
 }
 
+// Chunks that are whole in one read are taken another way than torn ones: cut anywhere in two, a body of all
+// kinds of chunks is the same.
+TEST(HttpParserTest, ChunksOfAllKindsCutInTwo) {
+  static constexpr std::string_view kHead = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const struct {
+    std::string chunks, body;
+    bool good = true;
+  } rows[] = {
+      {"3\r\nabc\r\n1\r\nd\r\n2\r\nef\r\n0\r\n\r\n", "abcdef"},
+      {"3\r\nabc\r\n0001\r\nd\r\n00000002\r\nef\r\n000\r\n\r\n", "abcdef"},
+      {"3\r\nabc\r\na\r\n0123456789\r\nB\r\n0123456789a\r\n0\r\n\r\n", "abc01234567890123456789a"},
+      {"3\r\nabc\r\n1;x=y\r\nd\r\n2 ;x\r\nef\r\n1\r\ng\r\n0;x\r\n\r\n", "abcdefg"},
+      {"2\r\n\r\n\r\n4\r\n\r\n\r\n\r\n2\r\n\r\n\r\n0\r\n\r\n", "\r\n\r\n\r\n\r\n"},
+      {"3\r\nabc\r\n1\r\nd\r\n0\r\nX-Error: no\r\n\r\n", "abcd"},
+      {"3\r\nabc\r\n1\r\nd\n2\r\nef\r\n0\r\n\r\n", "abcd", false},
+      {"3\r\nabc\r\n1\r\nde\r\n2\r\nef\r\n0\r\n\r\n", "abcd", false},
+      {"3\r\nabc\r\n1\nd\r\n0\r\n\r\n", "abc", false},
+      {"3\r\nabc\r\n1\r\nd\r\ng\r\nef\r\n0\r\n\r\n", "abcd", false},
+      {"3\r\nabc\r\n1\r\nd\r\n-1\r\nef\r\n0\r\n\r\n", "abcd", false},
+      {"3\r\nabc\r\n1\r\nd\r\n\r\n2\r\nef\r\n0\r\n\r\n", "abcd", false},
+  };
+  for (const auto& row : rows) {
+    const std::string bytes = std::string(kHead) + row.chunks;
+    for (size_t cut = 0; cut <= bytes.size(); ++cut) {
+      HttpParser parser(kMaxHeader);
+      Parsed parsed;
+      Feed(parser, std::string_view(bytes).substr(0, cut), parsed);
+      Feed(parser, std::string_view(bytes).substr(cut), parsed);
+      EXPECT_EQ(parsed.body, row.body) << Quote(row.chunks) << " cut at " << cut;
+      EXPECT_EQ(parsed.complete, row.good) << Quote(row.chunks) << " cut at " << cut;
+      EXPECT_EQ(parser.error() == WireError::kNone, row.good) << Quote(row.chunks) << " cut at " << cut;
+    }
+  }
+}
+
 TEST(HttpParserTest, Begun) {
   const std::string header = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
   const struct {

@@ -35,6 +35,13 @@ class Decoding {
     return whole;
   }
 
+  // For the next answer.
+  void Restart() {
+    decoder_->Reset();
+    events.clear();
+    text.clear();
+  }
+
   std::vector<StreamEvent> events;
   Answer answer;
   std::string text;
@@ -404,6 +411,128 @@ TEST(OpenAiDecoderTest, Documents) {
     EXPECT_EQ(Describe(decoding.events), row.event) << row.name;
     EXPECT_EQ(decoding.text, row.text) << row.name;
     EXPECT_EQ(Name(decoding.answer.error), Name(row.error)) << row.name << ": " << decoding.answer.error_text;
+  }
+}
+
+// Everything an answer knows.
+std::string Describe(const Answer& answer) {
+  std::string text = "prompt " + std::to_string(answer.prompt_tokens) + " cached " +
+                     std::to_string(answer.cached_tokens) + " output " +
+                     std::to_string(answer.output_tokens) + " reasoning " +
+                     std::to_string(answer.reasoning_tokens) + " ids " + std::to_string(answer.token_ids) +
+                     " finish " + answer.finish_reason + " " + Name(answer.error) + " " + answer.error_text;
+  if (answer.done) text += " done";
+  if (answer.done_order) text += " done_order";
+  if (answer.lone_surrogate) text += " lone_surrogate";
+  return text;
+}
+
+// A decoder that has seen an event like it before says of every event what one says that has seen none.
+TEST(OpenAiDecoderTest, WhatWasSeenBeforeChangesNothing) {
+  const struct {
+    WireFormat format;
+    const char* payload;
+  } seeds[] = {
+      {kCompletions,
+       R"({"id":"cmpl-0123456789abcdef","object":"text_completion","created":1795477499,"model":"sim",)"
+       R"("choices":[{"index":0,"text":" music","logprobs":null,"finish_reason":null}],"usage":null})"},
+      {kCompletions,
+       R"({"id":"c","object":"text_completion","created":17,"choices":[{"index":0,"text":"a","finish_reason":)"
+       R"("length","stop_reason":null}]})"},
+      {kCompletions, R"({"id":"c","created":17,"choices":[],"usage":{"prompt_tokens":12,"total_tokens":116,)"
+                     R"("completion_tokens":104,"prompt_tokens_details":{"cached_tokens":8}}})"},
+      {kCompletions, R"({"choices":[{"text":"a\"\\"},{"text":"b","index":1}]})"},
+      {kChat,
+       R"({"id":"chatcmpl-1","object":"chat.completion.chunk","created":1795477499,"model":"m","choices":[{)"
+       R"("index":0,"delta":{"content":" \u00e4pfel"},"logprobs":null,"finish_reason":null}],)"
+       R"("obfuscation":"x7Qp"})"},
+      {kChat, R"({"id":"c","choices":[{"delta":{"reasoning_content":"hm","content":null}}]})"},
+      {kChat,
+       R"({"choices":[{"delta":{"content":"é"}}],"usage":{"completion_tokens":3,"prompt_tokens":null}})"},
+      {kChat, R"({"choices":[{"delta":{"tool_calls":[{"function":{"arguments":"{"}}]}}]})"},
+  };
+  // What may stand where something else stood.
+  static constexpr std::string_view kPieces[] = {"",
+                                                 "\"",
+                                                 "\\",
+                                                 "\\\"",
+                                                 "\\\\",
+                                                 "\\n",
+                                                 "\\u00e9",
+                                                 "\\ud800",
+                                                 "\\q",
+                                                 "\n",
+                                                 "\x01",
+                                                 "\x7f",
+                                                 "é",
+                                                 "漢字",
+                                                 "\xc3",
+                                                 "\xff",
+                                                 "0",
+                                                 "00",
+                                                 "7",
+                                                 "-1",
+                                                 "1.5",
+                                                 "1e3",
+                                                 "999999999",
+                                                 "1234567890",
+                                                 "12345678901234567890",
+                                                 "null",
+                                                 "true",
+                                                 "x",
+                                                 " a longer text ",
+                                                 "{",
+                                                 "}",
+                                                 "[",
+                                                 "]",
+                                                 ",",
+                                                 ":",
+                                                 " ",
+                                                 "error"};
+  size_t compared = 0;
+  for (const auto& seed : seeds) {
+    const std::string_view payload = seed.payload;
+    for (const bool keep_text : {true, false}) {
+      for (size_t at = 0; at <= payload.size(); ++at) {
+        for (const size_t taken : {size_t{0}, size_t{3}}) {
+          if (at + taken > payload.size() || (!keep_text && at % 4 != 0)) continue;
+          for (const std::string_view piece : kPieces) {
+            std::string changed(payload);
+            changed.replace(at, taken, piece);
+            Decoding warm(seed.format), fresh(seed.format);
+            for (Decoding* decoding : {&warm, &fresh}) {
+              if (!keep_text) decoding->answer.Reset(nullptr);
+            }
+            warm.Decode(payload);
+            warm.answer.Reset(keep_text ? &warm.text : nullptr);
+            warm.Restart();
+            warm.Decode(changed);
+            fresh.Decode(changed);
+            ASSERT_EQ(Describe(warm.events), Describe(fresh.events)) << changed;
+            ASSERT_EQ(Describe(warm.answer), Describe(fresh.answer)) << changed;
+            ASSERT_EQ(warm.text, fresh.text) << changed;
+            ++compared;
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(compared, 50'000u);
+}
+
+// Shapes come and go: every one of these events says the same each time.
+TEST(OpenAiDecoderTest, ManyShapesTakeTurns) {
+  Decoding decoding(kCompletions);
+  for (int round = 0; round < 100; ++round) {
+    for (int shape = 0; shape < 1 + round % 7; ++shape) {
+      decoding.text.clear();
+      decoding.events.clear();
+      const std::string text = std::to_string(round) + "." + std::to_string(shape);
+      decoding.Decode(R"({"id":")" + std::to_string(round) + R"(","x)" + std::to_string(shape) +
+                      R"(":1,"choices":[{"text":")" + text + R"("}]})");
+      ASSERT_EQ(Describe(decoding.events), "answer") << text;
+      ASSERT_EQ(decoding.text, text);
+    }
   }
 }
 
