@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmbench import precision, replicas, secrecy, shares, steadiness, timing
+from llmbench import measure_window, precision, replicas, secrecy, shares, steadiness, timing
 from llmbench.errors import ResultsError
+from llmbench.request_rows import CUT, WARMUP, measured
 from llmbench.verdict import Facts, Verdict, judge
 
 if TYPE_CHECKING:
     from llmbench._core import RecordTable, RunDigest
-
-WARMUP = 0
 
 
 def evaluate(
@@ -45,33 +44,42 @@ def evaluate(
     table = run.rows
     summary = run.summarize(**options)
     bins = steadiness.bins(table.requests, tokens=summary.pop("output_tokens_by_second"))
+    rows = table.requests
+    results = measured(rows)
+    window = measure_window.of_run(rows, config, client)
+    too_short = window.too_short() if window is not None and window.empty else None
+    if too_short:
+        window = None
+    if window is not None:
+        results &= ~window.after(rows)
+        summary = _within(run, window, summary, options)
+    # Of a long run, a copy is not nothing.
+    own = rows if results.all() else rows[results]
     summary["percents"] = percents
     ended = summary["completed"] + summary["failed"]
     summary["error_rate"] = summary["failed"] / ended if ended else None
     summary.update(per_gpu_and_cost(summary, config))
-    rows = table.requests
-    warm = rows["phase"] == WARMUP
-    measured = rows[~warm] if warm.any() else rows  # of a long run, a copy is not nothing
     names = [secrecy.redact_url(name) for name in table.endpoints]
     summary["replicas"] = replicas.compare(
-        measured,
+        own,
         {
             endpoint["url"]: names.index(endpoint["name"]) if endpoint["name"] in names else -1
             for endpoint in config.get("endpoints") or ()
         },
         balancing=config.get("balancing") or "round-robin",
         duration_s=summary.get("duration_s"),
+        window=window,
     )
     slots = None if open_loop else load.get("max_concurrency")
-    summary.update(shares.of_run(measured, summary, slots=slots, ignore_eos=options["ignore_eos"]))
-    summary["timing_ms"] = timing.budget_ms(measured, summary, client)
+    summary.update(shares.of_run(own, summary, slots=slots, ignore_eos=options["ignore_eos"]))
+    summary["timing_ms"] = timing.budget_ms(own, summary, client)
     if config.get("until_ci"):
         target = precision.Target.parse(config["until_ci"])
         summary["until_ci"] = target.outcome(summary, stopped=client.get("stopped_because") == "until-ci")
     parameters = workload.get("parameters") or {}
     verdict = judge(
         Facts(
-            requests=measured,
+            requests=own,
             all_requests=rows,
             summary=summary,
             client=client,
@@ -85,8 +93,28 @@ def evaluate(
             bins=bins,
         )
     )
+    if too_short:
+        verdict = verdict.spoilt(too_short)
     summary.update(_steady_state(run, bins, open_loop, options))
     return summary, verdict, top_messages(table)
+
+
+def _within(
+    run: RunDigest | _TableDigest,
+    window: measure_window.MeasureWindow,
+    whole: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The summary of the measure window; what can only be told of whole answers is that of the whole run."""
+    summary = run.summarize(**options, window_ns=(window.begin_ns, window.end_ns))
+    del summary["output_tokens_by_second"]
+    summary.update({name: whole[name] for name in ("usage_checked", "usage_apart")})
+    summary["measure_window"] = {
+        "begin_s": window.begin_ns / 1e9,
+        "end_s": window.end_ns / 1e9,
+        "cooldown_requests": whole["requests"] - summary["requests"],
+    }
+    return summary
 
 
 def _steady_state(
@@ -159,7 +187,7 @@ def top_messages(table: RecordTable) -> dict[str, str]:
         return {}
     rows = table.requests
     counts: dict[str, Counter[str]] = {}
-    for i in np.flatnonzero((rows["outcome"] > 1) & (rows["phase"] != WARMUP)).tolist():
+    for i in np.flatnonzero((rows["outcome"] > CUT) & (rows["phase"] != WARMUP)).tolist():
         counts.setdefault(_core.OUTCOMES[rows["outcome"][i]], Counter())[errors[i]] += 1
     return {name: counter.most_common(1)[0][0] for name, counter in counts.items()}
 
@@ -167,12 +195,7 @@ def top_messages(table: RecordTable) -> dict[str, str]:
 def of_torn(stored: Mapping[str, Any], table: RecordTable) -> dict[str, Any]:
     """The `run` row of a file whose run was killed, completed from its rows."""
     summary, verdict, messages = evaluate(table, stored.get("config", {}), {})
-    verdict = Verdict(
-        "INVALID",
-        ("the run was killed before its end: only what it had written by then is here", *verdict.reasons),
-        verdict.warnings,
-        verdict.evidence,
-    )
+    verdict = verdict.spoilt("the run was killed before its end: only what it had written by then is here")
     return {
         **stored,
         "status": "unfinished",

@@ -31,6 +31,7 @@ class RunOptions:
     duration: float | None = None
     warmup_requests: int = 0
     warmup_duration: float = 0
+    cooldown_duration: float = 0
     goodput: Mapping[str, float] | None = field(default_factory=dict)
     percentiles: Sequence[float] = (50, 90, 95, 99)
     percentile_metrics: Sequence[str] = METRICS
@@ -81,6 +82,16 @@ class RunOptions:
                 raise ConfigError(f"{name} must be 0 or more, not {value}")
         if self.duration == 0:
             raise ConfigError("duration must be more than 0 seconds")
+        if self.duration is not None and self.cooldown_duration >= self.duration:
+            raise ConfigError(
+                f"a cool-down of {self.cooldown_duration:g} s leaves nothing of a duration of {self.duration:g} s: "
+                "make it shorter, or --duration longer"
+            )
+        if self.cooldown_duration and self.until_ci is not None:
+            raise ConfigError(
+                "a cool-down cannot go with --until-ci, under which the load ends as soon as a number is precise: "
+                "leave --cooldown-duration out"
+            )
         if self.connect not in CONNECTS:
             raise ConfigError(f"unknown connect {self.connect!r}: there are {', '.join(CONNECTS)}")
         if self.balancing not in BALANCINGS:
@@ -115,6 +126,7 @@ _NOT_NEGATIVE = (
     "duration",
     "warmup_requests",
     "warmup_duration",
+    "cooldown_duration",
     "connect_timeout",
     "first_token_timeout",
     "idle_timeout",
@@ -132,6 +144,7 @@ _STORED = (
     "duration",
     "warmup_requests",
     "warmup_duration",
+    "cooldown_duration",
     "goodput",
     "percentiles",
     "percentile_metrics",

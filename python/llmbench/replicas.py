@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llmbench.request_times import ABSENT_NS, streamed_ns
+from llmbench.measure_window import MeasureWindow
+from llmbench.request_rows import ABSENT_NS, Rows
+from llmbench.request_times import streamed_ns
 
-Rows = npt.NDArray[np.void]
 Floats = npt.NDArray[np.float64]
 
 LATENCIES = ("ttft", "e2el")
@@ -22,17 +23,22 @@ _OK, _CUT = 0, 1
 
 
 def compare(
-    rows: Rows, endpoints: Mapping[str, int], *, balancing: str, duration_s: float | None
+    rows: Rows,
+    endpoints: Mapping[str, int],
+    *,
+    balancing: str,
+    duration_s: float | None,
+    window: MeasureWindow | None = None,
 ) -> dict[str, Any] | None:
     """Every endpoint's requests, rates and latencies, and the imbalance among them; None for a single one.
 
     `rows` are the measured requests, `endpoints` the URLs and their numbers in the rows (-1: none went there),
-    `duration_s` the run's.
+    `duration_s` the run's. Of a run with a cool-down only what was in flight in its `window` counts as in flight.
     """
     if len(endpoints) < 2:
         return None
     found = [
-        _replica(rows[rows["endpoint"] == number], url, len(rows), duration_s)
+        _replica(rows[rows["endpoint"] == number], url, len(rows), duration_s, window)
         for url, number in endpoints.items()
     ]
     return {
@@ -45,12 +51,15 @@ def compare(
     }
 
 
-def _replica(rows: Rows, url: str, all_requests: int, duration_s: float | None) -> dict[str, Any]:
+def _replica(
+    rows: Rows, url: str, all_requests: int, duration_s: float | None, window: MeasureWindow | None
+) -> dict[str, Any]:
     ok = rows[rows["outcome"] == _OK]
     ok = ok[np.argsort(ok["sent_ns"], kind="stable")]
     output_tokens = int(np.maximum(rows["output_tokens"][rows["outcome"] <= _CUT], 0).sum())
     sent = rows[(rows["sent_ns"] != ABSENT_NS) & (rows["end_ns"] != ABSENT_NS)]
-    in_flight_s = float((sent["end_ns"] - sent["sent_ns"]).sum()) / 1e9
+    end_ns = sent["end_ns"] if window is None else np.minimum(sent["end_ns"], window.end_ns)
+    in_flight_s = float((end_ns - sent["sent_ns"]).sum()) / 1e9
     latencies = {"ttft": _milliseconds(ok, "first_token_ns"), "e2el": _milliseconds(ok, "end_ns")}
     intervals: dict[str, Any] = {}
     for name, values in latencies.items():

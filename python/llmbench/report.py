@@ -204,6 +204,10 @@ def _facts(result: Result) -> Iterator[tuple[str, str]]:
     cut = f", {summary.get('cut')} cut" if summary.get("cut") else ""
     counts = f"{summary.get('completed')} completed, {summary.get('failed')} failed{cut}"
     yield "requests", f"{counts} in {number(summary.get('duration_s'))} s"
+    window = summary.get("measure_window")
+    if window:
+        when = f"measured from {window['begin_s']:.1f} s to {window['end_s']:.1f} s"
+        yield "cool-down", f"{window['cooldown_requests']} requests left out; {when}"
     rates = (("request", "requests/s"), ("output", "output tokens/s"), ("total", "total tokens/s"))
     yield (
         "throughput",

@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Rows = npt.NDArray[np.void]
-Times = npt.NDArray[np.int64]
+from llmbench.request_rows import ABSENT_NS, NOT_STREAMED, Rows
 
-ABSENT_NS = -(2**63)
-NOT_STREAMED = 1 << 2
+Times = npt.NDArray[np.int64]
 
 
 def streamed_ns(rows: Rows, name: str) -> Times:

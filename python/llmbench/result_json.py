@@ -14,11 +14,10 @@ import numpy as np
 
 from llmbench.errors import ResultsError
 from llmbench.options import METRICS
+from llmbench.request_rows import ABSENT_NS, measured
 from llmbench.results import SCHEMA_VERSION, Distribution, Result, finite, percent_name
-from llmbench.verdict import ABSENT_NS, Verdict
+from llmbench.verdict import Verdict
 
-WARMUP = 0
-"""The phase code of warm-up requests."""
 _APART = ("intervals", "steady_state", "replicas")
 """Parts of a summary that have keys of their own beside it."""
 
@@ -283,8 +282,8 @@ def _details(result: Result, texts: bool) -> dict[str, Any]:
     """One entry for each measured request, in schedule order."""
     table = result.table
     rows = table.requests
-    measured = np.flatnonzero(rows["phase"] != WARMUP)
-    chosen = rows[measured]
+    shown = np.flatnonzero(measured(rows))
+    chosen = rows[shown]
     offsets, times = table.event_offsets, table.event_times_ns
     ttft = np.where(
         (chosen["first_token_ns"] != ABSENT_NS) & (chosen["sent_ns"] != ABSENT_NS),
@@ -298,8 +297,8 @@ def _details(result: Result, texts: bool) -> dict[str, Any]:
         "input_lens": [max(0, int(each)) for each in chosen["prompt_tokens"]],
         "output_lens": [max(0, int(each)) for each in chosen["output_tokens"]],
         "ttfts": ttft.tolist(),
-        "itls": [(np.diff(times[offsets[i] : offsets[i + 1]]) / 1e9).tolist() for i in measured.tolist()],
+        "itls": [(np.diff(times[offsets[i] : offsets[i + 1]]) / 1e9).tolist() for i in shown.tolist()],
         "start_times": start.tolist(),
-        "generated_texts": [generated[i] if generated else "" for i in measured.tolist()],
-        "errors": [errors[i] if errors else "" for i in measured.tolist()],
+        "generated_texts": [generated[i] if generated else "" for i in shown.tolist()],
+        "errors": [errors[i] if errors else "" for i in shown.tolist()],
     }

@@ -24,7 +24,8 @@ import numpy.typing as npt
 
 from llmbench import secrecy
 from llmbench.errors import MissingExtraError, ResultsError
-from llmbench.verdict import ABSENT_NS, Verdict
+from llmbench.request_rows import ABSENT_NS, PHASES, TOKEN_SOURCES
+from llmbench.verdict import Verdict
 
 if TYPE_CHECKING:
     from llmbench._core import RecordTable
@@ -452,9 +453,7 @@ def write_run(path: Path, stored: Mapping[str, Any]) -> None:
             if database.execute("UPDATE run SET json = ?", (text,)).rowcount == 0:
                 database.execute("INSERT INTO run(json) VALUES (?)", (text,))
     except sqlite3.Error as error:
-        raise ResultsError(
-            f"cannot write {path}: {error}; free some space or use another --result-dir"
-        ) from None
+        raise _unwritable(path, error) from None
 
 
 def blank_secrets(path: Path, secrets: tuple[str, ...]) -> None:
@@ -474,9 +473,23 @@ def blank_secrets(path: Path, secrets: tuple[str, ...]) -> None:
                         (secret, secrecy.REDACTED, secret),
                     )
     except sqlite3.Error as error:
-        raise ResultsError(
-            f"cannot write {path}: {error}; free some space or use another --result-dir"
-        ) from None
+        raise _unwritable(path, error) from None
+
+
+def mark_cooldown(path: Path, from_s: float) -> None:
+    """Gives the requests from there on, of the load's cool-down, their phase."""
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as database, database:
+            database.execute(
+                "UPDATE request SET phase = 'cooldown' WHERE phase != 'warmup' AND ifnull(sent_ns, scheduled_ns) >= ?",
+                (round(from_s * 1e9),),
+            )
+    except sqlite3.Error as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: sqlite3.Error) -> ResultsError:
+    return ResultsError(f"cannot write {path}: {error}; free some space or use another --result-dir")
 
 
 def json_text(stored: Mapping[str, Any]) -> str:
@@ -580,20 +593,16 @@ def _of_run_row(path: Path, stored: Mapping[str, Any]) -> Result:
     )
 
 
-_PHASES = np.array(["warmup", "measure", "drain"])
-_TOKEN_SOURCES = np.array(["none", "usage", "token_ids", "tokenizer", "events"])
-
-
 def _readable(name: str, column: npt.NDArray[Any]) -> Any:
     """One column of the requests with absent values as NaN and codes as names."""
     if name == "phase":
-        return _PHASES[column]
+        return np.array(PHASES)[column]
     if name == "outcome":
         from llmbench import _core
 
         return np.array(_core.OUTCOMES)[column]
     if name == "token_source":
-        return _TOKEN_SOURCES[column]
+        return np.array(TOKEN_SOURCES)[column]
     if column.dtype.kind == "S":
         return np.char.decode(column, "utf-8", "replace")
     if name.endswith("_ns") and column.dtype.kind == "i" and (column == ABSENT_NS).any():

@@ -95,6 +95,7 @@ def run(
     duration: float | None = None,
     warmup_requests: int = 0,
     warmup_duration: float = 0,
+    cooldown_duration: float = 0,
     goodput: Mapping[str, float] | None = None,
     percentiles: Sequence[float] = (50, 90, 95, 99),
     percentile_metrics: Sequence[str] = METRICS,
@@ -141,10 +142,12 @@ def run(
     prompt). `Result.replicas` compares them.
 
     Sends `num_requests` (by default as many as the workload or the load has), or for `duration` seconds. Times are in
-    seconds, goodput limits in ms. Writes `result_dir`/NAME.llmbench unless `save` is false, and NAME.json
-    with `save_result`. `steady_state` shows the latencies of the steady part beside the whole run's.
-    `on_progress` is called about four times a second with live numbers; `progress` shows a bar (by default in a
-    terminal and in a notebook).
+    seconds, goodput limits in ms. `warmup_requests`, what is sent in `warmup_duration` before the measurement, and
+    what is sent in the load's last `cooldown_duration` seconds do not count.
+
+    Writes `result_dir`/NAME.llmbench unless `save` is false, and NAME.json with `save_result`. `steady_state` shows
+    the latencies of the steady part beside the whole run's. `on_progress` is called about four times a second with
+    live numbers; `progress` shows a bar (by default in a terminal and in a notebook).
 
     With `until_ci`, such as "ttft_p99:3%", the run ends as soon as the 95 % interval of that number is narrow enough,
     and at the latest when `num_requests` or `duration` is spent; the result's `summary.until_ci` says which.
@@ -204,6 +207,7 @@ class _Measurement:
         num_requests = options.num_requests
         if num_requests is None and options.duration is None:
             num_requests = load.num_requests or len(workload)
+        _check_cooldown(options.cooldown_duration, load, num_requests)
         if load.arrival == "trace" and load.num_requests is not None:
             num_requests = min(num_requests or load.num_requests, load.num_requests)
         self.endpoints = endpoints
@@ -578,6 +582,9 @@ class _Measurement:
             summary, verdict, messages = evaluation.evaluate(
                 path if table is None else table, config, client, self._notes(client)
             )
+            if window := summary.get("measure_window"):
+                results.mark_cooldown(path, window["end_s"])
+                table = None if save else results.load_table(path)
         except ResultsError as error:
             raise failure or error from None
         if not summary["completed"] and summary["errors"].keys() & _UNREADABLE:
@@ -705,6 +712,17 @@ def _replicas(endpoint: Endpoint | Sequence[Endpoint]) -> tuple[Endpoint, ...]:
         if urls.count(each.url) > 1:
             raise ConfigError(f"the endpoint {each.display_url} was given twice: name each replica once")
     return endpoints
+
+
+def _check_cooldown(seconds: float, load: Load, num_requests: int | None) -> None:
+    """Refuses one that leaves nothing of a load whose length its rate tells."""
+    if not (seconds and num_requests and load.rate) or load.ramp != "none":
+        return
+    if seconds >= num_requests / load.rate:
+        raise ConfigError(
+            f"a cool-down of {seconds:g} s leaves nothing of {num_requests} requests at {load.rate:g} requests/s, "
+            f"which are sent within {num_requests / load.rate:.3g} s: make it shorter, or --num-prompts more"
+        )
 
 
 def _check_directory(directory: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from llmbench.request_times import ABSENT_NS, Rows
+from llmbench.request_rows import ABSENT_NS, Rows
 
 _REUSED_CONNECTION = 1 << 0
 _OK = 0
@@ -36,18 +36,19 @@ def of_run(
 
 
 def achieved_concurrency(rows: Rows, slots: int) -> float | None:
-    """1 − idle slot time / (slots × time from the first send to the last); None when that is no time.
+    """1 − idle slot time / (slots × time from the first send to the last); None when that is no time, or no slot was
+    used twice.
 
     A slot is idle from the end of its last request, which is when the next one is scheduled, until that one is sent.
     """
     known = rows[(rows["sent_ns"] != ABSENT_NS) & (rows["scheduled_ns"] != ABSENT_NS)]
-    if len(known) < 2:
+    if len(known) <= slots:
         return None
     begin, end = int(known["sent_ns"].min()), int(known["sent_ns"].max())
     if end <= begin:
         return None
     idle = known["sent_ns"] - np.clip(known["scheduled_ns"], begin, known["sent_ns"])
-    return 1.0 - float(idle.sum()) / (min(slots, len(known)) * (end - begin))
+    return 1.0 - float(idle.sum()) / (slots * (end - begin))
 
 
 def _mean(values: Any) -> float | None:

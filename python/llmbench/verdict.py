@@ -8,7 +8,7 @@ returns a `Finding`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,10 @@ class Verdict:
 
     def __str__(self) -> str:
         return self.status if not self.reasons else f"{self.status}: {'; '.join(self.reasons)}"
+
+    def spoilt(self, reason: str) -> Verdict:
+        """The same, and INVALID first of all for this."""
+        return replace(self, status="INVALID", reasons=(reason, *self.reasons))
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -272,7 +276,9 @@ def server_counters(facts: Facts) -> Finding:
     )
     details = {f"server_{each}": counted[each] for each in compared} | {each: ours[each] for each in compared}
     if apart and counted.get("shared") and (others := _others_used_it(counted, int(ok.sum()), apart)):
-        return Finding(name, worst, None, "share", "VALID", f"{others}: the server counted {described}", details)
+        return Finding(
+            name, worst, None, "share", "VALID", f"{others}: the server counted {described}", details
+        )
     if kind is None or not kind.exact:
         return Finding(name, worst, None, "share", "VALID", text if apart else "", details)
     return Finding(name, worst, 0, "share", *_if(bool(apart), "INVALID", text), details)
@@ -318,9 +324,15 @@ def achieved(facts: Facts) -> Finding:
     span_s = float(sent.max() - sent.min()) / 1e9 if sent.size > 1 else 0.0
     if span_s <= 0:
         return _absent("achieved", LIMITS.achieved, "too few requests were sent")
+    if not facts.summary["completed"] and facts.summary["failed"]:
+        # Slots rest where nothing can be sent, and connections are opened again and again.
+        return _absent("achieved", LIMITS.achieved, "no request succeeded")
     lag_s = float(_client_lag_ms(rows).sum()) / 1000
     if not facts.open_loop:
         slots = facts.max_concurrency or 1
+        if len(sent) <= slots:
+            # The time from the first send to the last is the start's alone: the slots were full ever after.
+            return _absent("achieved", LIMITS.achieved, "no slot was used twice")
         share = 1 - lag_s / (slots * span_s)
         what = f"of {slots} slots, {1 - share:.1%} of the time was the client's"
         details = {"slots": slots, "in_use_share": facts.summary.get("achieved_concurrency")}

@@ -95,6 +95,7 @@ class Plain:
         self.events = events
         self.window = window or (-math.inf, math.inf)
         self.measured = [r for r in rows if r["phase"] != "warmup"]
+        self.seen = rows if window else self.measured  # a window also takes what came of the warm-up
         self.belonging = [r for r in self.measured if self.inside(r.get("sent_ns", r["scheduled_ns"]))]
         self.ok = [r for r in self.belonging if r["outcome"] == "ok"]
         self.bad = [r for r in self.belonging if r["outcome"] != "ok"]
@@ -118,7 +119,7 @@ class Plain:
 
     def gaps(self, keep: Callable[[dict[str, Any]], bool] = lambda r: True) -> tuple[list[float], list[int]]:
         gaps, weights = [], []
-        for r in self.measured:
+        for r in self.seen:
             if r["outcome"] != "ok" or not keep(r):
                 continue
             events = self.events.get(r["id"], [])
@@ -212,14 +213,14 @@ def test_counts_rates_and_concurrency(tmp_path: Path, seed: int, window: tuple[i
     )
     assert s["duration_s"] == pytest.approx(plain.duration)
 
-    counted = [r for r in plain.measured if r["outcome"] in ("ok", "cut")]
+    counted = [r for r in plain.seen if r["outcome"] in ("ok", "cut")]
     arrived = [e for r in counted for e in events[r["id"]] if plain.inside(e[0])]
     assert s["output_tokens"] == s["events"] == len(arrived)  # here an event is a token
     assert s["merged_events"] == sum(e[2] & result_file.MERGED != 0 for e in arrived)
     for key in ("input_tokens", "cached_tokens", "reasoning_tokens"):
         column = key.replace("input", "prompt")
         assert s[key] == sum(r[column] or 0 for r in plain.belonging if r["outcome"] in ("ok", "cut")), key
-    completions = sum(r["outcome"] == "ok" and plain.inside(r["end_ns"]) for r in plain.measured)
+    completions = sum(r["outcome"] == "ok" and plain.inside(r["end_ns"]) for r in plain.seen)
     assert s["request_throughput"] == pytest.approx(completions / plain.duration)
     assert s["output_throughput"] == pytest.approx(s["output_tokens"] / plain.duration)
     assert s["input_throughput"] == pytest.approx(s["input_tokens"] / plain.duration)
@@ -229,9 +230,7 @@ def test_counts_rates_and_concurrency(tmp_path: Path, seed: int, window: tuple[i
     assert s["sent_rate"] == pytest.approx((len(sends) - 1) / (sends[-1] - sends[0]) * 1e9)
 
     lives = [
-        (r["sent_ns"], Plain.first_token(r) or r["end_ns"], r["end_ns"])
-        for r in plain.measured
-        if "sent_ns" in r
+        (r["sent_ns"], Plain.first_token(r) or r["end_ns"], r["end_ns"]) for r in plain.seen if "sent_ns" in r
     ]
 
     def overlap(a: float, b: float) -> float:

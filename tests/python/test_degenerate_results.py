@@ -17,7 +17,7 @@ import llmbench as lb
 from llmbench import evaluation, results, steadiness
 from llmbench.errors import ResultsError
 from llmbench.plots import RESULT_FIGURES
-from llmbench.request_times import ABSENT_NS
+from llmbench.request_rows import ABSENT_NS
 from llmbench.results import Result
 from llmbench.verdict import Verdict
 

@@ -15,7 +15,7 @@ import llmbench as lb
 from llmbench import _core, preflight, replicas, report, results
 from llmbench.cli.run import main
 from llmbench.errors import ConfigError, ServerUnreachableError
-from llmbench.verdict import ABSENT_NS
+from llmbench.request_rows import ABSENT_NS
 
 MS = 1_000_000
 POLICIES = ("round-robin", "random", "least-in-flight", "sticky")

@@ -379,3 +379,14 @@ def test_a_cache_that_was_asked_for_is_no_surprise() -> None:
 def test_it_goes_through_json() -> None:
     found = judge(facts(rows(lag_ms=3)))
     assert Verdict.from_dict(found.to_dict()) == found
+
+
+def test_a_load_that_never_came_about_is_not_the_clients_fault() -> None:
+    """Nothing was answered; or every slot was full from the beginning on, and Ctrl-C cut what ran."""
+    late = rows(lag_ms=3)
+    none = judge(facts(late, summary={"completed": 0, "failed": 1000}, open_loop=False, max_concurrency=2))
+    assert none.evidence["achieved"]["text"] == "no request succeeded"
+    full = judge(facts(late, open_loop=False, max_concurrency=1000))
+    assert full.evidence["achieved"]["text"] == "no slot was used twice"
+    again = judge(facts(late, open_loop=False, max_concurrency=1))
+    assert again.evidence["achieved"]["value"] is not None

@@ -59,6 +59,7 @@ std::optional<EventDigest> EventDigest::Within(const MeasureWindow& window,
   };
   if (!window_.whole() || origin_ns_ == kNoTime || !aligned(window.begin_ns) || !aligned(window.end_ns))
     return {};
+  if (warmup_end_ns_ != kNoTime && warmup_end_ns_ >= window.begin_ns) return {};
   EventDigest part(window);
   part.origin_ns_ = window.begin_ns;
   part.rows_ = rows_;
@@ -84,7 +85,8 @@ std::optional<EventDigest> EventDigest::Within(const MeasureWindow& window,
 void EventDigest::Add(const RequestRecord& r, std::span<const int64_t> times_ns,
                       std::span<const uint32_t> tokens, std::span<const uint8_t> flags) {
   const uint32_t row = rows_++;
-  if (r.phase == Phase::kWarmup) return;
+  if (r.phase == Phase::kWarmup) warmup_end_ns_ = std::max(warmup_end_ns_, EndNs(r));
+  if (!window_.Sees(r)) return;
   if (origin_ns_ == kNoTime && r.sent_ns != kNoTime) {
     origin_ns_ = window_.begin_ns != kNoTime ? window_.begin_ns : r.sent_ns;
     output_tokens_ = events_by_second_ = merged_by_second_ = SecondBins(origin_ns_);

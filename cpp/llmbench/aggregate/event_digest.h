@@ -21,10 +21,15 @@ struct MeasureWindow {
 
   bool whole() const { return begin_ns == kNoTime && end_ns == std::numeric_limits<int64_t>::max(); }
   bool Contains(int64_t t_ns) const { return t_ns >= begin_ns && t_ns < end_ns; }
-  // A request belongs to the window it was sent in, or, when it never was, scheduled in.
+  // A request belongs to the window it was sent in, or, when it never was, scheduled in; to none when it
+  // belongs to the warm-up.
   bool Owns(const RequestRecord& r) const {
-    return whole() || Contains(r.sent_ns != kNoTime ? r.sent_ns : r.scheduled_ns);
+    return r.phase != Phase::kWarmup &&
+           (whole() || Contains(r.sent_ns != kNoTime ? r.sent_ns : r.scheduled_ns));
   }
+  // Whether what a request did in the window counts. A window with a beginning takes what came in it, also of
+  // requests that were sent in the warm-up and still ran; the whole run knows nothing of these.
+  bool Sees(const RequestRecord& r) const { return r.phase != Phase::kWarmup || begin_ns != kNoTime; }
 };
 
 // Amounts by the second in which they came, counted from `origin_ns`. What came before that, or more than 48
@@ -49,7 +54,7 @@ class SecondBins {
   std::vector<double> bins_;
 };
 
-// Rows of the warm-up, and failed ones, contribute nothing.
+// Rows of the warm-up contribute what a window Sees, failed ones nothing.
 class EventDigest {
  public:
   explicit EventDigest(const MeasureWindow& window)
@@ -61,7 +66,8 @@ class EventDigest {
            std::span<const uint8_t> flags);
 
   // What a digest of `window` would be, from one of the whole run and the rows it was made of. Nothing when
-  // the window does not begin and end with a second of output_tokens().
+  // the window does not begin and end with a second of output_tokens(), or when requests of the warm-up ran
+  // in it.
   std::optional<EventDigest> Within(const MeasureWindow& window, std::span<const RequestRecord> rows) const;
 
   // Those of ok requests, one after the other, that ended in the window.
@@ -92,6 +98,7 @@ class EventDigest {
 
   const MeasureWindow window_;
   int64_t origin_ns_ = kNoTime;
+  int64_t warmup_end_ns_ = kNoTime;  // of the last of its requests
   uint32_t rows_ = 0;
   std::shared_ptr<GapSample> gaps_ = std::make_shared<GapSample>();  // shared with digests of parts of it
   std::vector<GapRange> ranges_;                                     // of gaps_; empty: all of them

@@ -181,6 +181,13 @@ class Summarizer {
       if (r.phase != Phase::kWarmup) fn(r);
     }
   }
+  // And for each row of which something may lie in the window.
+  template <typename Fn>
+  void ForEachSeen(Fn&& fn) const {
+    for (const RequestRecord& r : rows_) {
+      if (options_.window.Sees(r)) fn(r);
+    }
+  }
   // The ok rows of the window in the order in which they were sent.
   std::vector<uint32_t> OkRowsInSendOrder() const;
   Interval IntervalOf(const SecondBins& amounts, double per_second) const {
@@ -269,7 +276,7 @@ void Summarizer::CountRequests() {
 void Summarizer::CountTokens() {
   uint64_t completions = 0;
   SecondBins completed(digest_.origin_ns()), input(digest_.origin_ns());
-  ForEachMeasured([&](const RequestRecord& r) {
+  ForEachSeen([&](const RequestRecord& r) {
     if (IsFailure(r.outcome)) return;
     if (r.outcome == Outcome::kOk) {
       completions += InWindow(r.end_ns);
@@ -318,8 +325,7 @@ std::vector<uint32_t> Summarizer::OkRowsInSendOrder() const {
   std::vector<uint32_t> order;
   for (size_t i = 0; i < rows_.size(); ++i) {
     const RequestRecord& r = rows_[i];
-    if (r.phase != Phase::kWarmup && r.outcome == Outcome::kOk && Belongs(r))
-      order.push_back(static_cast<uint32_t>(i));
+    if (r.outcome == Outcome::kOk && Belongs(r)) order.push_back(static_cast<uint32_t>(i));
   }
   auto sooner = [this](uint32_t a, uint32_t b) { return rows_[a].sent_ns < rows_[b].sent_ns; };
   if (!std::is_sorted(order.begin(), order.end(), sooner))
@@ -390,7 +396,7 @@ void Summarizer::FollowConcurrency() {
   starts.reserve(summary_.requests);
   ends.reserve(summary_.requests);
   double in_flight_ns = 0, waiting_ns = 0;
-  ForEachMeasured([&](const RequestRecord& r) {
+  ForEachSeen([&](const RequestRecord& r) {
     if (r.sent_ns == kNoTime) return;
     const int64_t end_ns = EndNs(r);
     const int64_t first_ns = FirstTokenNs(r) != kNoTime ? std::min(FirstTokenNs(r), end_ns) : end_ns;
@@ -436,7 +442,7 @@ void Summarizer::JudgeGoodput() {
   if (options_.goodput.empty()) return;
   uint64_t scheduled_good = 0, arrived_good = 0;
   SecondBins good(digest_.origin_ns());
-  ForEachMeasured([&](const RequestRecord& r) {
+  ForEachSeen([&](const RequestRecord& r) {
     if (r.outcome != Outcome::kOk || !MeetsGoodput(r)) return;
     good.Add(r.end_ns, 1);
     scheduled_good += Belongs(r);

@@ -39,7 +39,8 @@ struct SummaryOptions {
   size_t threads = 0;  // at most; 0: one per processor. The result is the same
 };
 
-// Rows of the warm-up count nowhere. Tokens and events are those of ok and cut requests.
+// Rows of the warm-up count nowhere, but for what MeasureWindow::Sees. Tokens and events are those of ok and
+// cut requests.
 struct RunSummary {
   uint64_t requests = 0, completed = 0, failed = 0, cut = 0;
   std::map<std::string, uint64_t> errors;          // outcome name → requests, failures only

@@ -60,7 +60,7 @@ int32_t IndexOfName(std::vector<std::string>& names, std::string_view name) {
 }
 
 std::optional<Phase> PhaseFromName(std::string_view name) {
-  for (const Phase phase : {Phase::kWarmup, Phase::kMeasure, Phase::kDrain}) {
+  for (const Phase phase : {Phase::kWarmup, Phase::kMeasure, Phase::kDrain, Phase::kCooldown}) {
     if (PhaseName(phase) == name) return phase;
   }
   return std::nullopt;

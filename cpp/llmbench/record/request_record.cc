@@ -10,6 +10,8 @@ std::string_view PhaseName(Phase phase) {
       return "measure";
     case Phase::kDrain:
       return "drain";
+    case Phase::kCooldown:
+      return "cooldown";
   }
   return "";
 }

@@ -16,12 +16,12 @@ inline constexpr int64_t kNoTime = std::numeric_limits<int64_t>::min();
 // A count nobody told us; NULL in the file.
 inline constexpr int32_t kNoCount = -1;
 
-enum class Phase : uint8_t { kWarmup = 0, kMeasure = 1, kDrain = 2 };
+enum class Phase : uint8_t { kWarmup = 0, kMeasure = 1, kDrain = 2, kCooldown = 3 };
 
 // Where output_tokens comes from, in order of trust.
 enum class TokenSource : uint8_t { kNone = 0, kUsage = 1, kTokenIds = 2, kTokenizer = 3, kEvents = 4 };
 
-// Texts of the request table's columns: warmup, measure, drain; usage, token_ids, tokenizer, events, or "".
+// Texts of the request table's columns: warmup, measure, drain, cooldown; usage, token_ids, tokenizer, events, or "".
 std::string_view PhaseName(Phase phase);
 std::string_view TokenSourceName(TokenSource source);
 

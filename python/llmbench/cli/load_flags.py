@@ -47,6 +47,13 @@ def add_load(parser: argparse.ArgumentParser) -> None:
         "--warmup-duration", type=seconds, default=0.0, metavar="S", help="seconds of load before it"
     )
     group.add_argument(
+        "--cooldown-duration",
+        type=seconds,
+        default=0.0,
+        metavar="S",
+        help="the load's last seconds, which count no more",
+    )
+    group.add_argument(
         "--connect",
         choices=("pooled", "new", "sticky"),
         default="pooled",

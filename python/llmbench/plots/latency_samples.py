@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from llmbench.errors import ConfigError, ResultsError
-from llmbench.request_times import ABSENT_NS, streamed_ns
+from llmbench.request_rows import ABSENT_NS, measured
+from llmbench.request_times import streamed_ns
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.void]
@@ -191,8 +192,8 @@ def _label_of(result: Measured, index: int) -> str:
 
 def _sample(label: str, result: Measured, metric: str) -> LatencySample:
     rows = result if isinstance(result, np.ndarray) else result.requests
-    measured = rows["phase"] != 0
-    completed = np.flatnonzero(measured & (rows["outcome"] == 0))
+    shown = measured(rows)
+    completed = np.flatnonzero(shown & (rows["outcome"] == 0))
     if metric in GAPS:
         values = _gaps(result, rows, completed, metric)
     else:
@@ -202,7 +203,7 @@ def _sample(label: str, result: Measured, metric: str) -> LatencySample:
         label=label,
         values_ms=np.sort(values[np.isfinite(values)]),
         completed=len(completed),
-        failed=int(measured.sum()) - len(completed),
+        failed=int(shown.sum()) - len(completed),
         verdict=str(verdict) if verdict is not None else None,
         intervals=_intervals_of(result),
     )

@@ -76,6 +76,28 @@ TEST(EventDigest, KeepsToItsWindow) {
   EXPECT_EQ(digest.output_tokens().Until(4 * kS), (std::vector<double>{1, 1}));
 }
 
+TEST(EventDigest, APartIsNotMadeOfTheWholeWhereTheWarmUpReachesIntoIt) {
+  RequestRecord warm = Row(Outcome::kOk, 0, 2);
+  warm.phase = Phase::kWarmup;
+  warm.end_ns = 4 * kS;
+  const RequestRecord measured = Row(Outcome::kOk, 2 * kS, 3);
+  const std::vector<RequestRecord> rows = {warm, measured};
+  auto digest_of = [&](const MeasureWindow& window) {
+    EventDigest digest(window);
+    Add(digest, warm, {3 * kS, 4 * kS});
+    Add(digest, measured, {3 * kS, 4 * kS, 5 * kS});
+    return digest;
+  };
+  const EventDigest whole = digest_of({});
+  EXPECT_DOUBLE_EQ(whole.tokens_in_window, 3);
+  EXPECT_EQ(whole.ok, 1u);
+  EXPECT_FALSE(whole.Within({4 * kS, 6 * kS}, rows).has_value());
+  EXPECT_DOUBLE_EQ(digest_of({4 * kS, 6 * kS}).tokens_in_window, 3);
+  const std::optional<EventDigest> later = whole.Within({5 * kS, 6 * kS}, rows);
+  ASSERT_TRUE(later.has_value());
+  EXPECT_DOUBLE_EQ(later->tokens_in_window, 1);
+}
+
 TEST(EventDigest, WithoutEventsTokensCameWithTheEnd) {
   EventDigest digest({});
   RequestRecord r = Row(Outcome::kOk, 0, 7);

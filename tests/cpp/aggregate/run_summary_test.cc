@@ -200,6 +200,33 @@ TEST(RunSummary, AWindowTakesWhatWasSentAndWhatArrivedInIt) {
   EXPECT_DOUBLE_EQ(s.concurrency_mean, 0.6 + 0.8);
 }
 
+TEST(RunSummary, AWindowTakesWhatRequestsOfTheWarmUpDidInIt) {
+  Table table;
+  table.Add(0, {50, 100, 150}, 160).phase = Phase::kWarmup;
+  table.Add(120, {180, 250}, 260);
+  table.Add(220, {230}, 240).phase = Phase::kCooldown;
+  SummaryOptions options;
+  options.goodput = {{"ttft", 1000}};
+  options.window.begin_ns = 100 * kMs;
+  options.window.end_ns = 200 * kMs;
+  RunSummary s = table.Summarize(options);
+  EXPECT_EQ(s.requests, 1u);
+  EXPECT_EQ(s.completed, 1u);
+  EXPECT_EQ(s.latency_ms["ttft"].n, 1u);
+  EXPECT_EQ(s.latency_ms["ttft"].mean, 60);
+  EXPECT_EQ(s.output_tokens, 3u);
+  EXPECT_DOUBLE_EQ(s.request_throughput, 10);
+  EXPECT_DOUBLE_EQ(*s.goodput, 10);
+  EXPECT_EQ(s.latency_ms["icl"].n, 2u);
+  EXPECT_DOUBLE_EQ(s.concurrency_mean, 0.6 + 0.8);
+
+  options.window.begin_ns = kNoTime;  // without a beginning they count nowhere
+  s = table.Summarize(options);
+  EXPECT_EQ(s.requests, 1u);
+  EXPECT_EQ(s.output_tokens, 1u);
+  EXPECT_DOUBLE_EQ(s.duration_s, 0.08);
+}
+
 TEST(RunSummary, OutputTokensBySecond) {
   Table table;
   table.Add(500, {600, 1400, 1500, 3000}, 3600);

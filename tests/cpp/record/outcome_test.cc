@@ -40,6 +40,7 @@ TEST(RequestRecord, EnumsHaveTheirTexts) {
   EXPECT_EQ(PhaseName(Phase::kWarmup), "warmup");
   EXPECT_EQ(PhaseName(Phase::kMeasure), "measure");
   EXPECT_EQ(PhaseName(Phase::kDrain), "drain");
+  EXPECT_EQ(PhaseName(Phase::kCooldown), "cooldown");
   EXPECT_EQ(TokenSourceName(TokenSource::kNone), "");
   EXPECT_EQ(TokenSourceName(TokenSource::kUsage), "usage");
   EXPECT_EQ(TokenSourceName(TokenSource::kTokenIds), "token_ids");

@@ -1,0 +1,37 @@
+"""What the columns of a request's row hold: codes, flags and absent values, as in the core's request_record.h."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.void]
+Mask = npt.NDArray[np.bool_]
+
+ABSENT_NS = -(2**63)
+"""A time that was never reached."""
+
+WARMUP = 0
+COOLDOWN = 3
+"""Codes of `phase`."""
+PHASES = ("warmup", "measure", "drain", "cooldown")
+
+OK = 0
+CUT = 1
+"""Codes of `outcome`; those above are failures."""
+
+USAGE = 1
+"""The code of `token_source` for the server's own count."""
+TOKEN_SOURCES = ("none", "usage", "token_ids", "tokenizer", "events")
+
+REUSED_CONNECTION = 1 << 0
+TURN_STAMPED = 1 << 1
+NOT_STREAMED = 1 << 2
+HTTP10 = 1 << 8
+"""Bits of `flags`."""
+
+
+def measured(rows: Rows) -> Mask:
+    """Which rows are results: neither of the warm-up nor of the cool-down."""
+    found: Mask = (rows["phase"] != WARMUP) & (rows["phase"] != COOLDOWN)
+    return found
