@@ -16,6 +16,8 @@ import pytest
 from support.command import Command, environment
 from support.scripted_server import Request, ScriptedServer, Step, answer, healthy, models, stream
 
+import llmbench as lb
+
 SMALL = ("--random-input-len", "5", "--random-output-len", "4")
 SECRETS = ("sk-hidden-0123456789", "hidden-header-value", "hidden-cookie-value", "hidden-body-value")
 
@@ -261,3 +263,45 @@ def test_a_full_disk_ends_the_run_and_the_summary_is_shown(command: Command) -> 
     assert "--result-dir" in done.stderr
     assert "completed" in done.stdout
     assert sent < 20_000
+
+
+@pytest.mark.parametrize(
+    ("backend", "pages", "read"),
+    [("vllm", [], True), ("openai", ["{url}/metrics"], True), ("vllm", None, False)],
+)
+def test_the_servers_counters_are_held_against_the_result(
+    command: Command, backend: str, pages: list[str] | None, read: bool
+) -> None:
+    with lb.sim.Server(ttft_ms=2, itl_ms=1) as simulated:
+        asked = (
+            () if pages is None else ("--scrape-metrics", *(page.format(url=simulated.url) for page in pages))
+        )
+        target = ("--base-url", simulated.url, "--backend", backend, "--shared-server")
+        done = command("run", *target, *SMALL, "--num-prompts", "3", "--no-save", "--json", *asked)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)["llmbench"]
+    assert told["verdict"]["evidence"]["server_counters"]["value"] == (0 if read else None)
+    assert told["config"]["shared_server"] is True
+    if read:
+        assert (told["server"]["counters"]["requests"], told["server"]["counters"]["shared"]) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ("--backend", "ollama", "--model", "m", "--scrape-metrics"),
+            "the backend ollama has no metrics page: give the address",
+        ),
+        (("--scrape-metrics", "127.0.0.1:9/metrics"), "an address is http://host:port/path"),
+        (("--duration", "5", "--cooldown-duration", "5"), "leaves nothing of a duration of 5 s"),
+        (("--cooldown-duration", "-1"), "--cooldown-duration"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_sent(
+    command: Command, server: ScriptedServer, arguments: tuple[str, ...], told: str
+) -> None:
+    done = run(command, server, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr
+    assert server.connections == 0

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from llmbench.cli.load_flags import add_load, load_from
 from llmbench.cli.parser import (
@@ -37,6 +39,7 @@ from llmbench.cli.target_flags import BaseUrls, add_target, endpoint_from, endpo
 from llmbench.errors import ConfigError
 
 if TYPE_CHECKING:
+    from llmbench.endpoint import Endpoint
     from llmbench.workloads import Workload
 
 __all__ = [
@@ -57,6 +60,7 @@ __all__ = [
     "json_object",
     "load_from",
     "metrics",
+    "metrics_pages_from",
     "num_prompts",
     "number",
     "pair",
@@ -184,6 +188,18 @@ def add_metrics(parser: argparse.ArgumentParser) -> None:
         metavar="NUMBER:PERCENT%",
         help="ttft_p99:3%%: go on until its 95 %% interval is ± 3 %%, at most as long as --num-prompts or --duration",
     )
+    group.add_argument(
+        "--scrape-metrics",
+        nargs="*",
+        metavar="URL",
+        help="read the server's own counters and hold the result against them: its metrics page, where the backend "
+        "has one, or these",
+    )
+    group.add_argument(
+        "--shared-server",
+        action="store_true",
+        help="others may use the server meanwhile: what its counters hold more is a note",
+    )
     group.add_argument("--strict", action="store_true", help="exit 3 unless the verdict is VALID")
     group.add_argument(
         "--max-error-rate", type=share, default=0.01, metavar="X", help="share of failures that is allowed"
@@ -273,6 +289,24 @@ def num_prompts(args: argparse.Namespace) -> int:
     top = args.ramp_up_end_rps or (args.request_rate if math.isfinite(args.request_rate) else None)
     expected = math.ceil(top * args.duration * 1.1) + 100 if top else 5000
     return min(max(1000, expected), 50_000)
+
+
+def metrics_pages_from(args: argparse.Namespace, endpoints: Sequence[Endpoint]) -> bool | list[str]:
+    """What `run` takes as `scrape_metrics`."""
+    urls: list[str] | None = args.scrape_metrics
+    if not urls:
+        lacking = next((each for each in endpoints if urls is not None and each.metrics_url is None), None)
+        if lacking is not None:
+            raise ConfigError(
+                f"--scrape-metrics: the backend {lacking.preset.name} has no metrics page: give the address of one, or "
+                "leave it out"
+            )
+        return urls is not None
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"--scrape-metrics {url}: an address is http://host:port/path")
+    return urls
 
 
 def sampling_from(args: argparse.Namespace) -> dict[str, Any]:

@@ -53,6 +53,7 @@ def main(argv: list[str]) -> int:
     gates = _gates(args)
     load = flags.load_from(args)
     endpoints = flags.endpoints_from(args)
+    metrics_pages = flags.metrics_pages_from(args, endpoints)
     if load.num_requests is not None and args.num_prompts is None:
         args.num_prompts = load.num_requests
     workload = flags.workload_from(args)
@@ -70,6 +71,7 @@ def main(argv: list[str]) -> int:
             duration=args.duration,
             warmup_requests=args.warmup_requests,
             warmup_duration=args.warmup_duration,
+            cooldown_duration=args.cooldown_duration,
             goodput=dict(args.goodput),
             percentiles=_percentiles(args, gates),
             percentile_metrics=args.percentile_metrics,
@@ -103,6 +105,8 @@ def main(argv: list[str]) -> int:
             machine_cost=args.machine_cost,
             wait_ready=args.wait_ready,
             until_ci=args.until_ci,
+            scrape_metrics=metrics_pages,
+            shared_server=args.shared_server,
             tokenizer=args.tokenizer,
         )
     except ResultsError as error:
