@@ -115,9 +115,13 @@ rivals: setup | build/ ## llmbench beside other clients, into docs/benchmarks.md
 	@cmake --build --preset release -j $(JOBS) --target _core
 	python benchmarks/rivals/compare.py $(ARGS)
 
+# ARGS: of real_runs.py, for example ARGS='--only llamacpp', or ARGS=--install to download now and measure later.
 .PHONY: real
-real: build ## sweeps of real vLLM (CPU) and llama.cpp servers, and docs/real-runs.md; downloads 2.6 GB the first time
-	python benchmarks/servers/real_runs.py
+real: setup | build/ ## sweeps of real servers (vLLM on the CPU, transformers, llama.cpp) into docs/real-runs.md; 2.6 GB the first time
+	$(call configure,release,$(module))
+	$(call claim_module,release)
+	@cmake --build --preset release -j $(JOBS) --target _core
+	python benchmarks/servers/real_runs.py $(ARGS)
 
 .PHONY: wheel
 wheel: setup ## a wheel with its libraries inside, in wheelhouse/

