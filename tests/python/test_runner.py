@@ -22,7 +22,7 @@ from support import tls
 from support.scripted_server import STALL, Request, ScriptedServer, Step, answer, healthy, models, stream
 
 import llmbench as lb
-from llmbench import options, runner
+from llmbench import options, running
 from llmbench.errors import ClientLimitError, ConfigError, EngineError, ResultsError, ServerUnreachableError
 
 
@@ -462,7 +462,7 @@ def test_the_engines_errors_are_ours() -> None:
         error.code = code
         with (
             pytest.raises(kind, match=r"you sent \*+$"),
-            runner._core_errors(("sk-hidden-1",)),
+            running.core_errors(("sk-hidden-1",)),
         ):
             raise error
 
