@@ -59,18 +59,57 @@ class Fourier {
 };
 
 // Several sums side by side: shorter chains of additions, and smaller rounding errors.
-double Product(std::span<const double> a, std::span<const double> b) {
-  constexpr size_t kSums = 8;
-  double sums[kSums] = {};
-  size_t i = 0;
-  for (; i + kSums <= a.size(); i += kSums) {
+constexpr size_t kSums = 8;
+
+// Adds up products from i on, below `size`, to what the sums already hold.
+[[gnu::always_inline]] inline double Finish(double (&sums)[kSums], const double* a, const double* b, size_t i,
+                                            size_t size) {
+  for (; i + kSums <= size; i += kSums) {
     for (size_t j = 0; j < kSums; ++j) sums[j] += a[i + j] * b[i + j];
   }
-  for (; i < a.size(); ++i) sums[0] += a[i] * b[i];
+  for (; i < size; ++i) sums[0] += a[i] * b[i];
   double sum = 0;
   for (const double each : sums) sum += each;
   return sum;
 }
+
+double Product(std::span<const double> a, std::span<const double> b) {
+  double sums[kSums] = {};
+  return Finish(sums, a.data(), b.data(), 0, a.size());
+}
+
+// The products of a series with itself, `lag` and lag + 1 later, where that is less than its size. In one
+// walk: two chains of additions are done in the time of one.
+struct TwoProducts {
+  double even, odd;
+};
+
+[[gnu::always_inline]] inline TwoProducts LaggedPair(std::span<const double> series, size_t lag) {
+  const double* x = series.data();
+  const size_t even_size = series.size() - lag, odd_size = even_size - 1;
+  double even[kSums] = {}, odd[kSums] = {};
+  size_t i = 0;
+  for (; i + kSums <= odd_size; i += kSums) {
+    for (size_t j = 0; j < kSums; ++j) {
+      even[j] += x[i + j] * x[i + j + lag];
+      odd[j] += x[i + j] * x[i + j + lag + 1];
+    }
+  }
+  return {Finish(even, x, x + lag, i, even_size), Finish(odd, x, x + lag + 1, i, odd_size)};
+}
+
+#if defined(__x86_64__)
+// Twice as wide, and, without fused multiplication, to the same bits.
+[[gnu::target("avx2")]] TwoProducts WideLaggedPair(std::span<const double> series, size_t lag) {
+  return LaggedPair(series, lag);
+}
+TwoProducts ProductsAt(std::span<const double> series, size_t lag) {
+  static const bool wide = __builtin_cpu_supports("avx2");
+  return wide ? WideLaggedPair(series, lag) : LaggedPair(series, lag);
+}
+#else
+TwoProducts ProductsAt(std::span<const double> series, size_t lag) { return LaggedPair(series, lag); }
+#endif
 
 double Mean(std::span<const double> values) {
   constexpr size_t kBlock = 4096;
@@ -105,10 +144,12 @@ double AutocorrelationTime(std::span<const double> series) {
     return true;
   };
   auto time = [&] { return std::clamp(2 * sum / variance - 1, 1.0, static_cast<double>(n)); };
-  auto product_at = [&](size_t lag) { return lag < n ? Product(x.first(n - lag), x.subspan(lag)) : 0; };
   size_t lag = 0;
   for (; lag < kDirectLags; lag += 2) {
-    if (!add(product_at(lag), product_at(lag + 1))) return time();
+    const TwoProducts products = lag + 1 < n    ? ProductsAt(x, lag)
+                                 : lag + 1 == n ? TwoProducts{Product(x.first(1), x.subspan(lag)), 0}
+                                                : TwoProducts{0, 0};
+    if (!add(products.even, products.odd)) return time();
   }
   if (n >= kLong) {
     // The variance of the total is the same from the sums as from the values.

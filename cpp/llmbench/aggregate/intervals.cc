@@ -147,6 +147,12 @@ std::vector<Interval> PercentileIntervals(std::span<const double> series, std::s
       intervals.push_back(JudgedPercentile(kNaN, kNaN, percents[i], 0, 0, std::nullopt));
       continue;
     }
+    // The median is asked for by name, and mostly as a percentile too.
+    const auto before = percents.first(i);
+    if (const auto same = std::find(before.begin(), before.end(), percents[i]); same != before.end()) {
+      intervals.push_back(Interval(intervals[static_cast<size_t>(same - before.begin())]));
+      continue;
+    }
     const double tau = level.Tau(values[i]);
     const double n_eff = static_cast<double>(n) / tau;
     const RankBounds bounds = PercentileBounds(percents[i], n_eff, n);

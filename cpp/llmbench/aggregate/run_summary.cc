@@ -190,6 +190,10 @@ class Summarizer {
   }
   // The ok rows of the window in the order in which they were sent.
   std::vector<uint32_t> OkRowsInSendOrder() const;
+  // The first metric that is the same number for each of these requests, perhaps itself: with the first token
+  // mostly come the first byte and the first of the answer, and a latency from the schedule is often that
+  // from the sending.
+  size_t TwinOf(size_t metric, std::span<const uint32_t> order) const;
   Interval IntervalOf(const SecondBins& amounts, double per_second) const {
     return RateInterval(amounts.Until(span_.end_ns), per_second);
   }
@@ -333,12 +337,29 @@ std::vector<uint32_t> Summarizer::OkRowsInSendOrder() const {
   return order;
 }
 
+size_t Summarizer::TwinOf(size_t metric, std::span<const uint32_t> order) const {
+  const RequestMetric& mine = kRequestMetrics[metric];
+  for (size_t i = 0; i < metric; ++i) {
+    const RequestMetric& other = kRequestMetrics[i];
+    if (other.of_server != mine.of_server || other.with_failures < mine.with_failures) continue;
+    const bool same = std::all_of(order.begin(), order.end(), [&](uint32_t row) {
+      const double a = mine.value(rows_[row]), b = other.value(rows_[row]);
+      return a == b || (std::isnan(a) && std::isnan(b));
+    });
+    if (same) return i;
+  }
+  return metric;
+}
+
 void Summarizer::DescribeRequests() {
   const std::vector<uint32_t> order = OkRowsInSendOrder();
   constexpr size_t kMetrics = std::size(kRequestMetrics);
+  std::array<size_t, kMetrics> twins;
+  for (size_t i = 0; i < kMetrics; ++i) twins[i] = TwinOf(i, order);
   std::array<Distribution, kMetrics> plain, with_failures;
   const size_t threads = order.size() < kRowsWorthThreads ? 1 : ThreadsFor(kMetrics, options_.threads);
   InParallel(kMetrics, threads, [&](size_t, size_t i) {
+    if (twins[i] != i) return;
     const RequestMetric& metric = kRequestMetrics[i];
     std::vector<double> values;
     values.reserve(summary_.requests);
@@ -353,8 +374,8 @@ void Summarizer::DescribeRequests() {
   });
   for (size_t i = 0; i < kMetrics; ++i) {
     const RequestMetric& metric = kRequestMetrics[i];
-    summary_.latency_ms[metric.name] = std::move(plain[i]);
-    if (metric.with_failures) summary_.with_failures_ms[metric.name] = std::move(with_failures[i]);
+    summary_.latency_ms[metric.name] = plain[twins[i]];
+    if (metric.with_failures) summary_.with_failures_ms[metric.name] = with_failures[twins[i]];
   }
 }
 

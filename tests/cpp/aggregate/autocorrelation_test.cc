@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
@@ -47,6 +48,27 @@ TEST(AutocorrelationTime, IsNeverMoreThanTheSeriesHasValues) {
   const double time = AutocorrelationTime(rising);
   EXPECT_GT(time, 300);
   EXPECT_LE(time, 3000);
+}
+
+// Sizes around those of the blocks that are summed at once.
+TEST(AutocorrelationTime, IsTheSumOfTheDefinition) {
+  std::mt19937_64 random(5);
+  for (size_t n = 2; n < 90; ++n) {
+    const std::vector<double> values = Lognormal(n, 0.8, 1, random);
+    double mean = 0;
+    for (const double value : values) mean += value / static_cast<double>(n);
+    auto product = [&](size_t lag) {
+      double sum = 0;
+      for (size_t i = 0; i + lag < n; ++i) sum += (values[i] - mean) * (values[i + lag] - mean);
+      return sum;
+    };
+    double sum = 0;
+    for (size_t lag = 0; lag < n && product(lag) + product(lag + 1) > 0; lag += 2) {
+      sum += product(lag) + product(lag + 1);
+    }
+    const double expected = std::clamp(2 * sum / product(0) - 1, 1.0, static_cast<double>(n));
+    EXPECT_NEAR(AutocorrelationTime(values), expected, 1e-9 * expected) << n;
+  }
 }
 
 TEST(LaggedProducts, AreThoseOfTheDefinition) {

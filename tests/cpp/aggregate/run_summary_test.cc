@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "llmbench/base/clock.h"
 #include "llmbench/record/event_blob.h"
@@ -101,6 +102,31 @@ TEST(RunSummary, OneStream) {
   EXPECT_EQ(s.concurrency_peak, 1u);
   EXPECT_EQ(s.finish_reasons, (std::map<std::string, uint64_t>{{"stop", 1}}));
   EXPECT_EQ(s.itl_share, 1);
+}
+
+TEST(RunSummary, MetricsApartInOneRequestAreDescribedApart) {
+  Table table;
+  for (int i = 0; i < 40; ++i) table.Add(10 * i, {10 * i + 5 + i % 3}, 10 * i + 5 + i % 3);
+  RunSummary s = table.Summarize();
+  for (const char* name : {"ttft_from_schedule", "ttfb", "ttfat", "e2el", "normalized_latency"}) {
+    EXPECT_EQ(s.latency_ms[name].mean, s.latency_ms["ttft"].mean) << name;
+    EXPECT_EQ(s.latency_ms[name].percentiles, s.latency_ms["ttft"].percentiles) << name;
+    EXPECT_EQ(s.latency_ms[name].percentile_intervals.size(), 4u) << name;
+  }
+  EXPECT_TRUE(s.latency_ms["client_lag"].percentile_intervals.empty());
+
+  RequestRecord& last = table.Add(400, {405}, 409);
+  last.first_byte_ns = 403 * kMs;
+  last.scheduled_ns = 392 * kMs;
+  table.Add(410, {}, 420).outcome = Outcome::kResetMidStream;
+  s = table.Summarize();
+  const std::pair<const char*, double> maxima[] = {{"ttft", 7},      {"ttft_from_schedule", 13}, {"ttfb", 7},
+                                                   {"e2el", 9},      {"e2el_from_schedule", 17}, {"ttfat", 7},
+                                                   {"slot_wait", 8}, {"normalized_latency", 9}};
+  for (const auto& [name, max] : maxima) EXPECT_EQ(s.latency_ms[name].max, max) << name;
+  EXPECT_LT(s.latency_ms["ttfb"].mean, s.latency_ms["ttft"].mean);
+  EXPECT_EQ(s.with_failures_ms["ttft"].n, 42u);
+  EXPECT_EQ(s.with_failures_ms["e2el_from_schedule"].min, s.latency_ms["e2el_from_schedule"].min);
 }
 
 TEST(RunSummary, TpotNeedsTwoTokens) {
