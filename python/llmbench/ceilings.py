@@ -69,13 +69,18 @@ class Ceiling:
         return cls(**values)  # type: ignore[arg-type]
 
 
-def cache_path(environment: Mapping[str, Any]) -> Path:
-    """Where the self-test of this machine and version is kept, under XDG_CACHE_HOME."""
+def cache_directory() -> Path:
+    """What is kept to be found again, under XDG_CACHE_HOME."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or "")
     # A relative path is to be ignored, says the XDG specification.
     home = base if base.is_absolute() else Path("~/.cache").expanduser()
+    return home / "llmbench"
+
+
+def cache_path(environment: Mapping[str, Any]) -> Path:
+    """Where the self-test of this machine and version is kept."""
     digest = hashlib.sha256(json.dumps(machine_key(environment)).encode()).hexdigest()[:16]
-    return home / "llmbench" / f"selftest-{digest}.json"
+    return cache_directory() / f"selftest-{digest}.json"
 
 
 def machine_key(environment: Mapping[str, Any]) -> dict[str, Any]:

@@ -341,6 +341,45 @@ def program(directory: Path, name: str, text: str) -> Path:
     return path
 
 
+def test_the_triton_of_a_package_gets_its_backends_with_the_stub_of_its_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    home = tmp_path / "site" / "pytriton" / "tritonserver"
+    for file in (
+        home / "bin" / "tritonserver",
+        home / "backends" / "python" / "libtriton_python.so",
+        home / "python_backend_stubs" / minor / "triton_python_backend_stub",
+        home / "python_backend_stubs" / "2.7" / "triton_python_backend_stub",
+        home.parent / "__init__.py",
+        tmp_path / "site" / "nvidia_pytriton-0.7.0.dist-info" / "METADATA",
+    ):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o755)
+    described = tmp_path / "site" / "nvidia_pytriton-0.7.0.dist-info" / "METADATA"
+    described.write_text("Metadata-Version: 2.1\nName: nvidia-pytriton\nVersion: 0.7.0\n")
+    python = program(
+        tmp_path, "python-triton", f'#!/bin/sh\nPYTHONPATH={tmp_path / "site"} exec {sys.executable} "$@"\n'
+    )
+    for _ in range(2):  # what the first call left is used by the second
+        launch = prepared("tensorrt_llm_triton", LaunchOptions(python=str(python), model_path="/r"))
+        (command,) = launch.plan(settings()).commands
+        option = command.argv[1]
+        assert command.argv[0] == str(home / "bin" / "tritonserver")
+        assert option.startswith(f"--backend-directory={tmp_path / 'cache'}")
+        backend = Path(option.partition("=")[2]) / "python"
+        assert {file.name: file.resolve() for file in backend.iterdir()} == {
+            "libtriton_python.so": home / "backends" / "python" / "libtriton_python.so",
+            "triton_python_backend_stub": home
+            / "python_backend_stubs"
+            / minor
+            / "triton_python_backend_stub",
+        }
+        assert [path.name for path in (tmp_path / "cache" / "llmbench").iterdir()] == [backend.parent.name]
+        assert command.env["PATH"].split(os.pathsep)[0] == str(python.parent)
+
+
 @pytest.mark.parametrize(
     ("backend", "options", "message"),
     [

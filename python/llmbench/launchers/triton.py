@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib.util
 import os
 import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
+from llmbench.ceilings import cache_directory
 from llmbench.errors import ConfigError
 from llmbench.launchers.launcher import HOST, Launcher, LaunchOptions, Program, Replica
 from llmbench.launchers.programs import executable, native_program, versions_in
 from llmbench.servers import ServerCommand
 
 _HOME = Path("/opt/tritonserver")
+_STUB = "triton_python_backend_stub"
 _ENGINE = "tensorrt_llm"
 """The model that every rank loads; the rest of the repository is the first rank's."""
 
@@ -25,8 +32,6 @@ def _find(options: LaunchOptions) -> Program:
         if options.python is not None:
             return _bundled(executable(options.python, "--server-python"))
         if importlib.util.find_spec("pytriton") is not None:
-            import sys
-
             return _bundled(sys.executable)
     program = native_program(
         options,
@@ -45,12 +50,35 @@ def _bundled(python: str) -> Program:
         raise ConfigError(
             f"{python} has no package nvidia-pytriton: pip install it there, or name another with --server-binary"
         )
-    import subprocess
-
     where = "import importlib.util as u; print(u.find_spec('pytriton').submodule_search_locations[0])"
     done = subprocess.run([python, "-c", where], stdout=subprocess.PIPE, text=True, check=False)
-    binary = Path(done.stdout.strip()) / "tritonserver" / "bin" / "tritonserver"
-    return Program((executable(str(binary), "--server-python"),), versions, python)
+    home = Path(done.stdout.strip()) / "tritonserver"
+    binary = executable(str(home / "bin" / "tritonserver"), "--server-python")
+    backends = _backends(home, versions["python"], versions["nvidia-pytriton"])
+    return Program((binary, f"--backend-directory={backends}"), versions, python)
+
+
+def _backends(home: Path, python: str, version: str) -> Path:
+    """The package's backends with the stub of one Python among them: it keeps a stub of every Python elsewhere."""
+    minor = ".".join(python.split(".")[:2])
+    stub = home / "python_backend_stubs" / minor / _STUB
+    if not stub.exists():
+        return home / "backends"  # as later versions may have it
+    digest = hashlib.sha256(f"{home} {version}".encode()).hexdigest()[:16]
+    made = cache_directory() / f"triton-{digest}-python{minor}"
+    # Kept, since a server may be left running; made aside, since several may be started at once.
+    with tempfile.TemporaryDirectory(dir=_there(made.parent), prefix=f"{made.name}-") as directory:
+        (aside := Path(directory) / "backends" / "python").mkdir(parents=True)
+        for file in (*(home / "backends" / "python").iterdir(), stub):
+            (aside / file.name).symlink_to(file)
+        with contextlib.suppress(OSError):  # it is there already
+            aside.parent.rename(made)
+    return made
+
+
+def _there(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
 
 
 def _container_version() -> dict[str, str]:
@@ -82,7 +110,15 @@ def _command(replica: Replica) -> ServerCommand:
         *words,
         ready_urls=(f"{replica.url}/v2/health/ready",),
         metrics_url=f"http://{HOST}:{replica.port + 2}/metrics",
+        env=_interpreter(replica.program),
     )
+
+
+def _interpreter(program: Program) -> dict[str, str]:
+    """Models in Python find the packages of the interpreter that is first on PATH: the one that the server is in."""
+    if program.python is None:
+        return {}
+    return {"PATH": os.pathsep.join(filter(None, (str(Path(program.python).parent), os.environ.get("PATH"))))}
 
 
 def _rank(replica: Replica, rank: int) -> list[str]:
