@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -35,3 +37,8 @@ def measured(rows: Rows) -> Mask:
     """Which rows are results: neither of the warm-up nor of the cool-down."""
     found: Mask = (rows["phase"] != WARMUP) & (rows["phase"] != COOLDOWN)
     return found
+
+
+def where(rows: npt.NDArray[Any], mask: Mask) -> npt.NDArray[Any]:
+    """The rows of a mask, without copying them where it is all of them: rows are wide, and mostly all are wanted."""
+    return rows if mask.all() else rows[mask]

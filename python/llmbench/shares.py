@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from llmbench.request_rows import ABSENT_NS, Rows
+from llmbench.request_rows import ABSENT_NS, Rows, where
 
 _REUSED_CONNECTION = 1 << 0
 _OK = 0
@@ -21,7 +21,7 @@ def of_run(
 ) -> dict[str, float | None]:
     """By name; None where a share has no meaning or was not told. `rows` are the measured ones, `slots` those of a
     closed loop."""
-    sent = rows[rows["sent_ns"] != ABSENT_NS]
+    sent = where(rows, rows["sent_ns"] != ABSENT_NS)
     asked = (rows["outcome"] == _OK) & np.isin(rows["token_source"], _COUNTED) & (rows["asked_tokens"] >= 0)
     as_asked = rows["output_tokens"][asked] == rows["asked_tokens"][asked]
     told = bool((rows["cached_tokens"] >= 0).any())
@@ -41,7 +41,7 @@ def achieved_concurrency(rows: Rows, slots: int) -> float | None:
 
     A slot is idle from the end of its last request, which is when the next one is scheduled, until that one is sent.
     """
-    known = rows[(rows["sent_ns"] != ABSENT_NS) & (rows["scheduled_ns"] != ABSENT_NS)]
+    known = where(rows, (rows["sent_ns"] != ABSENT_NS) & (rows["scheduled_ns"] != ABSENT_NS))
     if len(known) <= slots:
         return None
     begin, end = int(known["sent_ns"].min()), int(known["sent_ns"].max())

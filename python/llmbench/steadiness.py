@@ -11,11 +11,12 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from llmbench.request_rows import where
 from llmbench.request_times import streamed_ns
 
 if TYPE_CHECKING:
@@ -98,9 +99,9 @@ def bins(rows: Rows, events: Events | None = None, *, tokens: Sequence[float] | 
     When tokens came is told by `tokens`, the core's `output_tokens_by_second`, or by `events`. Without either, they
     are spread evenly between a request's first token and its last.
     """
-    measured = _where(rows, rows["phase"] != _WARMUP) if _has(rows, "phase") else rows
+    measured = where(rows, rows["phase"] != _WARMUP) if _has(rows, "phase") else rows
     sent = measured["sent_ns"][measured["sent_ns"] != _ABSENT_NS]
-    ended = _where(measured, (measured["end_ns"] != _ABSENT_NS) & (measured["sent_ns"] != _ABSENT_NS))
+    ended = where(measured, (measured["end_ns"] != _ABSENT_NS) & (measured["sent_ns"] != _ABSENT_NS))
     if not len(ended):
         return None
     origin = int(sent[0])  # the core's own
@@ -110,8 +111,8 @@ def bins(rows: Rows, events: Events | None = None, *, tokens: Sequence[float] | 
     due = measured["scheduled_ns"][measured["scheduled_ns"] != _ABSENT_NS]
     last = max([int(sent.max()), *due[-1:].tolist()])
     outcome = ended["outcome"] if _has(rows, "outcome") else np.zeros(len(ended), np.int64)
-    flown = _where(rows, (rows["sent_ns"] != _ABSENT_NS) & (rows["end_ns"] != _ABSENT_NS))
-    owed = _where(rows, (rows["scheduled_ns"] != _ABSENT_NS) & (rows["end_ns"] != _ABSENT_NS))
+    flown = where(rows, (rows["sent_ns"] != _ABSENT_NS) & (rows["end_ns"] != _ABSENT_NS))
+    owed = where(rows, (rows["scheduled_ns"] != _ABSENT_NS) & (rows["end_ns"] != _ABSENT_NS))
     first = streamed_ns(flown, "first_token_ns") if _has(rows, "first_token_ns") else flown["end_ns"]
     first = np.where(first == _ABSENT_NS, flown["end_ns"], first)
     arrived = None
@@ -133,11 +134,6 @@ def bins(rows: Rows, events: Events | None = None, *, tokens: Sequence[float] | 
         sending=min(count, (last - origin) // BIN_NS),
         filling=_filling(ended),
     )
-
-
-def _where(rows: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-    """The rows of a mask, without copying them where it is all of them: rows are wide, and mostly all are wanted."""
-    return rows if mask.all() else rows[mask]
 
 
 def steady_state(found: Bins | None, *, open_loop: bool) -> SteadyState:
@@ -423,7 +419,7 @@ _FIRST = 10
 def _filling(ended: Rows) -> int:
     """The bins that most of the first requests took."""
     known = ended["scheduled_ns"] != _ABSENT_NS
-    due, end = _where(ended["scheduled_ns"], known), _where(ended["end_ns"], known)
+    due, end = where(ended["scheduled_ns"], known), where(ended["end_ns"], known)
     if not len(due):
         return 0
     last = min(_FIRST, len(due)) - 1
@@ -436,11 +432,11 @@ def _ttft(rows: Rows, origin: int, count: int) -> Series:
     if not _has(rows, "first_token_ns"):
         return ttft
     known = (streamed_ns(rows, "first_token_ns") != _ABSENT_NS) & (rows["scheduled_ns"] >= origin)
-    due = _where(rows["scheduled_ns"], known)
+    due = where(rows["scheduled_ns"], known)
     index = (due - origin) // BIN_NS
     order = np.argsort(index, kind="stable")
     starts = np.flatnonzero(np.diff(index[order], prepend=-1))
-    values = (_where(rows["first_token_ns"], known) - due)[order] / 1e9
+    values = (where(rows["first_token_ns"], known) - due)[order] / 1e9
     for some in np.split(np.arange(len(order)), starts[1:]):
         if len(some) and index[order[some[0]]] < count:
             ttft[index[order[some[0]]]] = np.median(values[some])

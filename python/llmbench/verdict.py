@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from llmbench import server_metrics, steadiness
 from llmbench.ceilings import Ceiling
+from llmbench.request_rows import where
 
 STATUSES = ("INVALID", "CLIENT-LIMITED", "UNSTABLE", "VALID")
 """Worst first."""
@@ -155,6 +157,10 @@ class Facts:
     def column_ms(self, later: str, earlier: str) -> Times:
         """later − earlier in ms over the measured requests that have both."""
         return _difference_ms(self.requests, later, earlier)
+
+    @cached_property
+    def client_lag_ms(self) -> Times:
+        return _client_lag_ms(self.requests)
 
     def median_ms(self, metric: str) -> float | None:
         stored = self.summary.get("latency_ms", {}).get(metric)
@@ -306,7 +312,7 @@ def client_lag(facts: Facts) -> Finding:
     stored = facts.summary["latency_ms"].get("client_lag")
     if not stored or not stored["n"]:
         return _absent("client_lag_p99", LIMITS.client_lag_ms, "nothing was sent")
-    lags = _client_lag_ms(facts.requests)
+    lags = facts.client_lag_ms
     p50, lag = (float(each) for each in np.percentile(lags, (50, 99)))
     limit = max(LIMITS.client_lag_ms, LIMITS.client_lag_of_ttft * (facts.median_ms("ttft") or 0.0))
     text = (
@@ -327,7 +333,7 @@ def achieved(facts: Facts) -> Finding:
     if not facts.summary["completed"] and facts.summary["failed"]:
         # Slots rest where nothing can be sent, and connections are opened again and again.
         return _absent("achieved", LIMITS.achieved, "no request succeeded")
-    lag_s = float(_client_lag_ms(rows).sum()) / 1000
+    lag_s = float(facts.client_lag_ms.sum()) / 1000
     if not facts.open_loop:
         slots = facts.max_concurrency or 1
         if len(sent) <= slots:
@@ -624,20 +630,20 @@ def _absent(name: str, limit: float | None, why: str) -> Finding:
 
 
 def _difference_ms(rows: Row, later: str, earlier: str) -> Times:
-    both = rows[(rows[later] != ABSENT_NS) & (rows[earlier] != ABSENT_NS)]
+    both = where(rows, (rows[later] != ABSENT_NS) & (rows[earlier] != ABSENT_NS))
     return np.asarray((both[later] - both[earlier]) / 1e6, dtype=np.float64)
 
 
 def _client_lag_ms(rows: Row) -> Times:
     """sent − max(scheduled, slot, connected); an absent time is the most negative number and never the maximum."""
-    sent = rows[rows["sent_ns"] != ABSENT_NS]
+    sent = where(rows, rows["sent_ns"] != ABSENT_NS)
     ready = np.maximum(np.maximum(sent["scheduled_ns"], sent["slot_ns"]), sent["connected_ns"])
     return np.asarray((sent["sent_ns"] - ready) / 1e6, dtype=np.float64)
 
 
 def _last_wait_ms(rows: Row) -> float:
     """How long the request sent last was held back by the limit and by connecting."""
-    sent = rows[rows["sent_ns"] != ABSENT_NS]
+    sent = where(rows, rows["sent_ns"] != ABSENT_NS)
     last = sent[int(sent["sent_ns"].argmax())]
     ready = max(int(last["slot_ns"]), int(last["connected_ns"]))
     return max(0.0, (ready - int(last["scheduled_ns"])) / 1e6)
