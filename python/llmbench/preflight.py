@@ -92,6 +92,9 @@ def _ask(endpoint: Endpoint, timeout_s: float) -> ServerFacts:
         raise _NotReadyError(
             f"{url} answered 503, the server is not ready: --wait-ready SECONDS waits for it"
         )
+    # `transformers serve` lists the hub's cache, and cannot where there is none: it serves all the same.
+    if status == 500 and preset.models_path and endpoint.model and _is_healthy(endpoint, timeout_s):
+        return ServerFacts(endpoint.model, software=software)
     if status == 429 or status >= 500:
         raise _NotReadyError(f"{url} answered {status}: {_excerpt(endpoint, body)}")
     if preset.models_path is None and status == preset.health_status:
@@ -102,6 +105,14 @@ def _ask(endpoint: Endpoint, timeout_s: float) -> ServerFacts:
     if preset.models_path is None:
         return ServerFacts(endpoint.model, software=software)
     return _chosen(endpoint, url, headers, body, timeout_s)
+
+
+def _is_healthy(endpoint: Endpoint, timeout_s: float) -> bool:
+    path = endpoint.page_path("/health")
+    try:
+        return _get(endpoint, path, endpoint.origin + path, timeout_s)[0] == 200
+    except LlmbenchError:
+        return False
 
 
 def recognize(endpoint: Endpoint, timeout_s: float = 10.0) -> recognition.Seen | None:
@@ -185,7 +196,7 @@ def _chosen(
         if not names and endpoint.names_model and preset.default_model is None:
             raise ConfigError(f"{url} lists no models: name one with --model")
         model = names[0] if names else None
-    elif names and endpoint.names_model and not _listed(model, names):
+    elif names and endpoint.names_model and not _listed(model, names) and not _is_cache(answer):
         shown = ", ".join(names[:_SHOWN_MODELS])
         more = f" and {len(names) - _SHOWN_MODELS} more" if len(names) > _SHOWN_MODELS else ""
         raise ConfigError(f"the server has no model {model!r}; it has {_printable(shown)}{more}")
@@ -200,6 +211,18 @@ def _chosen(
 def _listed(model: str, names: tuple[str, ...]) -> bool:
     """Ollama lists `m` as `m:latest`; the simulated server without a name takes any."""
     return model in names or f"{model}:latest" in names or names == (_ANY_MODEL,)
+
+
+def _is_cache(answer: Any) -> bool:
+    """Whether that is what `transformers serve` finds in the hub's cache: it also serves directories, and what it can
+    download. Each entry is owned by its name's first half."""
+    entries = answer.get("data") if isinstance(answer, dict) else None
+    return isinstance(entries, list) and all(
+        isinstance(each, dict)
+        and isinstance(name := each.get("id"), str)
+        and each.get("owned_by") == (name.partition("/")[0] if "/" in name else "")
+        for each in entries
+    )
 
 
 def _at(answer: Any, pointer: str, names_at: str = "", name: str | None = None) -> Iterator[Any]:

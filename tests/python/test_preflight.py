@@ -106,6 +106,43 @@ def test_a_server_without_a_list_is_taken_at_its_word() -> None:
         assert preflight.check(Endpoint(server.url, model="m")).model == "m"
 
 
+def test_a_broken_list_beside_good_health_is_left_to_the_run() -> None:
+    broken = answer(500, b"Internal Server Error")
+    with ScriptedServer(
+        lambda request: [], get={"/v1/models": broken, "/health": answer(200, b"")}
+    ) as server:
+        assert preflight.check(Endpoint(server.url, model="./m")).model == "./m"
+        assert "500" in refused(server, ServerUnreachableError)  # no model to ask for
+    with ScriptedServer(
+        lambda request: [], get={"/v1/models": broken, "/health": answer(503, b"")}
+    ) as server:
+        assert "500" in refused(server, ServerUnreachableError, model="./m")
+    with ScriptedServer(lambda request: [], get={"/v1/models": broken, "/health": [CLOSE]}) as server:
+        assert "500" in refused(server, ServerUnreachableError, model="./m")
+
+
+@pytest.mark.parametrize(
+    ("listed", "is_cache"),
+    [
+        ([{"id": "org/a", "owned_by": "org"}, {"id": "gpt2", "owned_by": ""}], True),
+        ([{"id": "org/a:q4.gguf", "owned_by": "org"}], True),
+        ([{"id": "org/a", "owned_by": "org"}, {"id": "org/b", "owned_by": "vllm"}], False),
+        ([{"id": "org/a", "owned_by": "vllm"}], False),
+        ([{"id": "org/a"}], False),
+        ([{"id": "gpt-4o", "owned_by": "openai"}], False),
+    ],
+)
+def test_a_list_of_the_hubs_cache_does_not_say_what_is_missing(
+    listed: list[dict[str, str]], is_cache: bool
+) -> None:
+    with serving(answer(200, {"object": "list", "data": listed})) as server:
+        if is_cache:
+            assert preflight.check(Endpoint(server.url, model="./m")).model == "./m"
+            assert preflight.check(Endpoint(server.url)).model == listed[0]["id"]
+        else:
+            assert "has no model './m'" in refused(server, ConfigError, model="./m")
+
+
 def test_nothing_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
