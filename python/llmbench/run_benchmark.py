@@ -115,6 +115,7 @@ def _named_sweep(args: argparse.Namespace, display: SweepDisplay) -> int:
     from llmbench.sweep_result import worst_exit_code
 
     codes: list[int] = []
+    told: set[str] = set()
     measured: list[Path] = []
     planned = _sweeps_of(args)
     for at, settings in enumerate(planned, 1):
@@ -130,7 +131,8 @@ def _named_sweep(args: argparse.Namespace, display: SweepDisplay) -> int:
         except LlmbenchError as error:
             if len(planned) == 1:
                 raise
-            display.note(f"not measured: {error}")
+            display.note("not measured, as above" if str(error) in told else f"not measured: {error}")
+            told.add(str(error))
             codes.append(error.exit_code)
             continue
         codes.append(code)
@@ -276,7 +278,7 @@ def _started_endpoint(args: argparse.Namespace) -> Endpoint:
 def _endpoints(args: argparse.Namespace, settings: dict[str, Any], options: LaunchOptions) -> list[Endpoint]:
     """The replicas of the running server that the flags name; none when one is to be started. Fills in its settings
     where known."""
-    from llmbench import launchers
+    from llmbench import backends, launchers
     from llmbench.server_actions import running_urls
 
     has_address = any((args.base_url, args.host, args.port, args.unix_socket))
@@ -287,8 +289,9 @@ def _endpoints(args: argparse.Namespace, settings: dict[str, Any], options: Laun
         if args.client_only and (urls := running_urls(settings, wanted=startable)):
             args.base_url, *args.replica_urls = urls
             has_address = True
-    if args.preset and args.backend == "aml" and not has_address:
-        raise ConfigError(f"--preset {args.preset} needs the address of the endpoint: --aml_api_url URL")
+    # Services of the net have no address of their own, and 127.0.0.1:443 is none of them.
+    if not has_address and not args.template and backends.get(args.backend).default_port == 443:
+        raise ConfigError(f"the backend {args.backend} needs the address of the endpoint: --base-url URL")
     if args.base_url:
         args.base_url, *args.replica_urls = _without_request_path(args, [args.base_url, *args.replica_urls])
     import dataclasses

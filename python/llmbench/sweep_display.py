@@ -117,9 +117,10 @@ class SweepDisplay:
             self._bar.update(self._task, completed=self._finished)
         number = f"[{self._finished:>{len(str(self._total))}}/{self._total}]"
         indent = " " * (len(number) + 1)
+        where = described(outcome.combination) + (f", repeat {outcome.repeat}" if outcome.repeat > 1 else "")
         result = outcome.result
         if outcome.state == "existing" and result is not None:
-            self._print(f"{number} {described(outcome.combination)}: {outcome.path} exists, skipped")
+            self._print(f"{number} {where}: exists, skipped")
             if outcome.reason:
                 self._print(
                     f"{indent}{outcome.reason}; --overwrite_results measures it again", style="yellow"
@@ -128,7 +129,7 @@ class SweepDisplay:
             self.summary(result, number + " ")
         else:
             state = Text(outcome.state, STATE_STYLE.get(outcome.state, ""))
-            line = Text.assemble(f"{number} {described(outcome.combination)}: ", state, f": {outcome.reason}")
+            line = Text.assemble(f"{number} {where}: ", state, f": {outcome.reason}")
             self._print(line, console=self._errors)
 
     def summary(self, result: SweepPoint, number: str = "") -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -66,6 +67,8 @@ def replica_lines(result: SweepPoint) -> list[str]:
 def points_tables(points: Sequence[PointOutcome]) -> list[tuple[str, Table]]:
     """All points in one table, or, where eighty characters are not enough for it, in one per server setting; each with
     the settings that are the same in all of it."""
+    first = {point.combination: at for at, point in reversed(list(enumerate(points)))}
+    points = sorted(points, key=lambda point: first[point.combination])  # the repeats of one side by side
     groups = {(): list(points)} if len(_varied(points)) <= _MOST_COLUMNS else _by_server(points)
     return [(_fixed(group), points_table(group)) for group in groups.values()]
 
@@ -97,15 +100,35 @@ def points_table(points: Sequence[PointOutcome]) -> Table:
     return table
 
 
-def worth_table(found: Sequence[Worth]) -> Table | None:
-    """Throughput per GPU, goodput and cost of each combination, as far as they are known; None where none is."""
+def worth_tables(found: Sequence[Worth], width: int) -> list[tuple[str, Table]]:
+    """Throughput per GPU, goodput and cost of each combination, as far as they are known, in one table; or, where
+    `width` is not enough for it, in one per prompt and generation length, each with its lengths."""
+    for spaced in (True, False):
+        table = worth_table(found, spaced)
+        if table is None or _width_of(table) <= width:
+            return [("", table)] if table is not None else []
+    groups: dict[str, list[Worth]] = {}
+    for each in found:
+        at = each.combination
+        groups.setdefault(f"prompt {at.prompt_length}, gen {at.gen_length}", []).append(each)
+    tables = ((title, worth_table(group, spaced=False)) for title, group in groups.items())
+    return [(title, table) for title, table in tables if table is not None]
+
+
+def _width_of(table: Table) -> int:
+    console = Console(width=1000, force_terminal=False, force_jupyter=False)
+    return Measurement.get(console, console.options, table).maximum
+
+
+def worth_table(found: Sequence[Worth], spaced: bool = True) -> Table | None:
+    """One row a combination; None where nothing but queries/s is known of them."""
     points = [each.combination for each in found]
     shown: list[tuple[str, list[float | None], Callable[[float | None], str]]] = [
-        ("queries/s\n/GPU", [each.queries_per_s / each.gpus for each in found], figures),
-        ("output tokens\n/s/GPU", [each.output_per_gpu for each in found], figures),
+        ("queries\n/s/GPU", [each.queries_per_s / each.gpus for each in found], figures),
+        ("output\ntok/s/GPU", [each.output_per_gpu for each in found], figures),
         ("goodput\n/s", [each.goodput for each in found], figures),
         ("goodput\n%", [each.goodput_share for each in found], _percent),
-        ("USD per 1M\noutput tokens", [each.cost for each in found], figures),
+        ("USD/1M\noutput tok", [each.cost for each in found], figures),
         ("repeats\n± %", [each.spread for each in found], _percent),
     ]
     known = [column for column in shown if any(value is not None for value in column[1])]
@@ -113,7 +136,7 @@ def worth_table(found: Sequence[Worth]) -> Table | None:
     varied = {name: values for name, values in settings.items() if len(set(values)) > 1 or name == "clients"}
     if len(known) <= 1 or not found:
         return None
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1 if spaced else 0, 0, 0), show_edge=False)
     for name in (*varied, *(heading for heading, _, _ in known)):
         table.add_column(name, justify="right", no_wrap=True)
     for row in range(len(found)):
@@ -149,12 +172,12 @@ def print_tables(
         console.print()
         console.print(title, style="bold", markup=False, soft_wrap=True)
         console.print(table)
-    worth = worth_table(worths)
-    if worth is not None:
-        priced = any(each.cost is not None for each in worths)
+    priced = any(each.cost is not None for each in worths)
+    for title, table in worth_tables(worths, console.width):
+        what = "per GPU, and what it costs" if priced else "per GPU"
         console.print()
-        console.print("per GPU, and what it costs" if priced else "per GPU", style="bold")
-        console.print(worth)
+        console.print(f"{what}: {title}" if title else what, style="bold")
+        console.print(table)
     lines = choice_lines(worths, choices)
     if lines:
         console.print()
