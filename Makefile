@@ -96,6 +96,10 @@ fuzz: setup | build/ ## every parser given made-up bytes for FUZZ_SECONDS (600),
 	@cmake --build --preset fuzz -j $(JOBS)
 	python tests/fuzz/run.py build/fuzz --seconds $(FUZZ_SECONDS) --jobs $(FUZZ_JOBS)
 
+.PHONY: kills
+kills: build ## a sweep killed at fifty random moments, which must end with all its results and no server; ten minutes
+	env --default-signal python tests/kill/run.py
+
 .PHONY: bench
 bench: setup | build/ ## the programs behind every sentence about speed and precision, a quarter of an hour; wants an idle machine
 	$(call configure,release,$(module))
