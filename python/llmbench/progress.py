@@ -67,8 +67,7 @@ class _Numbers:
         self._seen: deque[tuple[float, int]] = deque()
         self.share = 0.0
         self.head = title
-        self.body = "connecting"
-        self.client = ""
+        self.parts = ["connecting"]
 
     def take(self, snapshot: Mapping[str, Any]) -> None:
         elapsed = max(0.0, float(snapshot.get("elapsed_s") or 0.0))
@@ -80,7 +79,8 @@ class _Numbers:
             shares.append(elapsed / self.duration)
         self.share = min(1.0, max(shares))
         count = f"{ended}/{self.planned}" if self.planned else str(ended)
-        self.head = f"{self._phase(snapshot)} {count} requests, {_clock(elapsed)}{self._left(elapsed)}"
+        left = "" if snapshot.get("stopping") else self._left(elapsed)
+        self.head = f"{self._phase(snapshot)} {count} requests, {_clock(elapsed)}{left}"
         parts = [f"{self._rate(int(snapshot.get('output_events') or 0)):.0f} tokens/s"]
         parts.append(f"{snapshot.get('in_flight') or 0} in flight")
         parts.append(f"{snapshot.get('failed') or 0} failed")
@@ -89,13 +89,19 @@ class _Numbers:
                 f"TTFT p50 {_short(snapshot['ttft_p50_ms'])} p99 {_short(snapshot['ttft_p99_ms'])} ms"
             )
         if snapshot.get("worker_busy") is not None:
-            self.client = _client(float(snapshot["worker_busy"]))
-        self.body = " · ".join(parts)
+            parts.append(_client(float(snapshot["worker_busy"])))
+        self.parts = parts
 
     def lines(self, width: int) -> list[str]:
-        """What follows the bar: one line, or two where one is not wide enough."""
-        whole = " · ".join(filter(None, (self.body, self.client)))
-        return [whole] if len(whole) <= width else [self.body, self.client]
+        """What stands below the bar, on as many lines as it takes."""
+        lines = [self.parts[0]]
+        for part in self.parts[1:]:
+            longer = f"{lines[-1]} · {part}"
+            if len(longer) <= width:
+                lines[-1] = longer
+            else:
+                lines.append(part)
+        return lines
 
     def _phase(self, snapshot: Mapping[str, Any]) -> str:
         if snapshot.get("stopping"):
@@ -115,7 +121,7 @@ class _Numbers:
 
 
 class TerminalDisplay:
-    """A bar and a line or two on standard error, gone when the run is over."""
+    """A bar and what goes with it on standard error, gone when the run is over."""
 
     def __init__(self, planned: int | None, duration: float | None, title: str) -> None:
         self._numbers = _Numbers(planned, duration, title)
@@ -158,12 +164,10 @@ class TerminalDisplay:
         line.add_row(
             ProgressBar(total=1.0, completed=numbers.share, width=24), Text(numbers.head, no_wrap=True)
         )
-        width = self._live.console.width if self._live is not None else 80
-        words = numbers.lines(width if self._lines == 1 else 0)
-        self._lines = len(words)
-        return Group(
-            line, *(Text(each, style="dim", no_wrap=True, overflow="ellipsis") for each in words if each)
-        )
+        words = numbers.lines(self._live.console.width if self._live is not None else 80)
+        self._lines = max(self._lines, len(words))
+        words += [""] * (self._lines - len(words))
+        return Group(line, *(Text(each, style="dim", no_wrap=True, overflow="ellipsis") for each in words))
 
 
 class NotebookDisplay:

@@ -175,7 +175,7 @@ class _Measurement:
             self._prepare(path, stored)
             cpu_before = environment.CpuCounters.read()
             with plan.metrics() as metrics:
-                signum = self.running.run(path)
+                signum = self._run(path)
             client, failure = self.running.finish()
             client |= environment.CpuCounters.read().since(cpu_before)
             client["ceiling"] = _ceiling(plan, machine)
@@ -184,6 +184,14 @@ class _Measurement:
                 samples = metrics.samples(client.get("start_unix_ns", stored["start_unix_ns"]))
                 server_metrics.store(path, samples)
             return conclude(plan, path, stored, client, signum, failure)
+
+    def _run(self, path: Path) -> int | None:
+        try:
+            return self.running.run(path)
+        except KeyboardInterrupt:
+            if not self.plan.options.save:
+                raise
+            raise KeyboardInterrupt(f"what was measured until then is in {path}") from None
 
     def _result_file(self) -> contextlib.AbstractContextManager[Path]:
         plan, options = self.plan, self.plan.options

@@ -189,7 +189,11 @@ def failures(facts: Facts) -> Finding:
     completed, failed = facts.summary["completed"], facts.summary["failed"]
     ended = completed + failed
     if ended == 0:
-        return Finding("failures", None, facts.max_error_rate, "share", "INVALID", "no request ended")
+        cut = facts.summary.get("cut")
+        text = "no request ended"
+        if cut:
+            text += f", {cut} were cut: send for longer, or give them time at the end (--drain)"
+        return Finding("failures", None, facts.max_error_rate, "share", "INVALID", text)
     share = failed / ended
     if completed == 0:
         text = f"none of {ended} requests succeeded"
@@ -575,6 +579,8 @@ def _warnings(facts: Facts) -> list[str]:
     counters = server_counters(facts)
     if counters.value and counters.status == "VALID":
         found.append(counters.text)
+    elif counters.value is None and facts.client.get("server_counters"):
+        found.append(f"the server's counters were not held against the rows: {counters.text}")
     rows, summary = facts.requests, facts.summary
     sent = int((rows["attempts"] > 0).sum())
     retried = int((rows["attempts"] > 1).sum())
@@ -611,6 +617,11 @@ def _warnings(facts: Facts) -> list[str]:
     if summary.get("length_mismatched"):
         found.append(
             f"{summary['length_mismatched']} answers did not have the asked length although ignore_eos was asked for"
+        )
+    if summary.get("ended_early"):
+        found.append(
+            f"{summary['ended_early']} of {summary['completed']} answers ended before the asked length: to compare "
+            "servers or models, --ignore-eos makes answers equally long where the backend can ask for that"
         )
     if int(((rows["flags"] & HTTP10) != 0).sum()):
         found.append("the server speaks HTTP/1.0: every request opened a connection")

@@ -181,15 +181,16 @@ def test_two_signals_end_it_at_once(command: Command) -> None:
             command, server, "--num-prompts", "9", "--random-output-len", "600", "--drain", "600"
         )
         wait_for_requests(server, 2)
-        deadline = time.monotonic() + 30
-        while process.poll() is None:  # signals that come close together are one
-            assert time.monotonic() < deadline
+        # Signals that come close together are one; one that comes while Python ends kills it.
+        for wait_s in (0.5, 10, 10):
             process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.3)
+                process.wait(wait_s)
+                break
         _, err = process.communicate()
     assert process.returncode == 130
-    assert "Traceback" not in err
+    [kept] = (command.directory / "results").iterdir()
+    assert err == f"llmbench run: interrupted: what was measured until then is in results/{kept.name}\n"
 
 
 def secretive(request: Request) -> Iterable[Step]:

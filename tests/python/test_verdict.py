@@ -390,3 +390,15 @@ def test_a_load_that_never_came_about_is_not_the_clients_fault() -> None:
     assert full.evidence["achieved"]["text"] == "no slot was used twice"
     again = judge(facts(late, open_loop=False, max_concurrency=1))
     assert again.evidence["achieved"]["value"] is not None
+
+
+def test_counters_that_were_asked_for_and_not_read_are_a_warning() -> None:
+    (told,) = judge(facts(client={"server_counters": {"absent": "http://h/metrics: refused"}})).warnings
+    assert told == "the server's counters were not held against the rows: http://h/metrics: refused"
+    assert judge(facts(client={"server_counters": {}})).warnings == ()
+
+
+def test_a_run_in_which_everything_was_cut_says_what_to_do() -> None:
+    assert judge(facts(summary={"completed": 0, "failed": 0, "cut": 8})).reasons == (
+        "no request ended, 8 were cut: send for longer, or give them time at the end (--drain)",
+    )

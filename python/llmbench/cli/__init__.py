@@ -48,8 +48,9 @@ def execute(prog: str, command: Callable[[list[str]], int], args: Sequence[str] 
     """Runs one command's `main`, errors as one line on stderr; what `python -m llmbench.NAME` calls too."""
     try:
         return command(list(sys.argv[1:] if args is None else args))
-    except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        told = f": {interrupt}" if interrupt.args else ""
+        print(f"{prog}: interrupted{told}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output went away (`| head`): nothing more can be said to it.
