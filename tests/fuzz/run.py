@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import hashlib
 import json
 import os
 import re
@@ -57,12 +58,21 @@ def write_seeds(target: str, directory: Path) -> None:
         for body in STREAMS.glob("*.grpc"):
             (directory / body.name).write_bytes(body.read_bytes())
         return
-    for stream in STREAMS.glob("*.http"):
+    if target == "openai_decoder":
+        bodies = b"\n".join(path.read_bytes() for path in streams())
+        for payload in set(re.findall(rb"(?m)^data: ?(.*)", bodies)):
+            (directory / hashlib.sha1(payload).hexdigest()).write_bytes(payload)
+        return
+    for stream in streams():
         data = stream.read_bytes()
         if target in BY_FORMAT:
             wire_format = json.loads(stream.with_suffix(".json").read_text())["format"]
             data = f"{wire_format}\n".encode() + (data if target == "response_reader" else body_of(data))
         (directory / stream.name).write_bytes(data)
+
+
+def streams() -> list[Path]:
+    return sorted(STREAMS.glob("*.http"))
 
 
 def body_of(response: bytes) -> bytes:

@@ -442,12 +442,18 @@ class OpenAiDecoder final : public StreamDecoder {
     return answer.Fail(WireError::kBadEvent, simdjson::error_message(error) + where);
   }
 
-  // An error the server reports wins over a shape that is wrong.
+  // An error the server reports wins over a shape that is wrong, and so does JSON that is none where the walk
+  // did not look. A lone surrogate somewhere in it is neither.
   bool Fail(std::string_view json, const std::string& wrong, Answer& answer) {
     if (const std::string message = ServerErrorMessage(*scratch_, json); !message.empty()) {
       return answer.Fail(WireError::kServerErrorEvent, message);
     }
     if (wrong.empty()) return answer.Fail(WireError::kServerErrorEvent, json);
+    simdjson::dom::element root;
+    const error_code error = scratch_->Parse(json, root);
+    if (error != SUCCESS && error != simdjson::STRING_ERROR) {
+      return answer.Fail(WireError::kBadEvent, simdjson::error_message(error) + (": " + Quote(json)));
+    }
     return answer.Fail(WireError::kSchema, wrong + ": " + Quote(json) +
                                                LooksLike(json, kChat ? "openai-chat" : "openai-completions"));
   }
