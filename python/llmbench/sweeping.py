@@ -343,6 +343,7 @@ class _Execution:
                 base,
                 url=url,
                 model=started.model,
+                backend=started.preset_for(base.preset),
                 deployment=base.deployment or started.options.deployment,
             )
             for url in started.urls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -479,6 +480,22 @@ def test_secrets_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "secret" not in repr(kept) + repr(options.to_dict())
     assert kept["environment"]["VLLM_LOGGING_LEVEL"] == "INFO"
     assert kept["processes"][0]["env"]["A"] == "b"
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed", "expected"),
+    [
+        ("transformers", {}, "max_tokens"),
+        ("transformers", {"max_tokens_field": "max_new_tokens"}, "max_new_tokens"),
+        ("vllm", {}, "max_completion_tokens"),
+    ],
+)
+def test_the_asked_length_is_called_as_all_versions_of_the_server_know_it(
+    kind: str, changed: dict[str, str], expected: str
+) -> None:
+    launch = Launch("openai-chat", LAUNCHERS[kind], Program((f"/bin/{kind}",)), LaunchOptions())
+    preset = dataclasses.replace(backends.get("openai-chat"), **changed)  # type: ignore[arg-type]
+    assert launch.plan(settings()).preset_for(preset).max_tokens_field == expected
 
 
 def test_the_catalogue_fits_the_presets() -> None:

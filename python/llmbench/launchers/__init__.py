@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmbench import secrecy
+from llmbench.backends import BACKENDS, Backend
 from llmbench.errors import ConfigError
 from llmbench.launchers import command, fastgen, gpus, llamacpp, sglang, sim, tgi, transformers, triton, vllm
 from llmbench.launchers.launcher import Launcher, LaunchOptions, Program, Replica
@@ -64,6 +65,15 @@ class LaunchPlan:
     @property
     def urls(self) -> tuple[str, ...]:
         return tuple(each.url for each in self.commands)
+
+    def preset_for(self, preset: Backend) -> Backend:
+        """The preset with what this server calls things, where the user has changed nothing of it."""
+        name = LAUNCHERS[self.kind].max_tokens_field
+        return (
+            dataclasses.replace(preset, max_tokens_field=name)
+            if name and preset == BACKENDS.get(preset.name)
+            else preset
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """What a result stores about the server; secrets are blanked."""

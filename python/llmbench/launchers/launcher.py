@@ -141,6 +141,8 @@ class Launcher:
     fp6: bool = False
     served_model: Callable[[ServerSettings, LaunchOptions], str] = lambda settings, _options: settings.model
     """What requests name as their model."""
+    max_tokens_field: str | None = None
+    """What it calls the asked length, where not all of its versions know the preset's name for that."""
     ports: Callable[[ServerSettings], int] = lambda _settings: 1
     """How many ports in a row a process takes."""
 

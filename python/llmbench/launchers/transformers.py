@@ -50,5 +50,6 @@ LAUNCHER = Launcher(
     find=_find,
     command=_command,
     ignores=("tp_size", "max_ragged_batch_size"),
+    max_tokens_field="max_tokens",
     served_model=lambda settings, options: options.model_path or settings.model,
 )
