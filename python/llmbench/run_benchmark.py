@@ -259,6 +259,7 @@ def _launch_options(args: argparse.Namespace) -> LaunchOptions:
         port=args.server_port,
         ready_path=path,
         deployment=args.deployment_name or SweepSpec.deployment_name,
+        resettable=args.reset_cache,
     )
 
 
@@ -329,6 +330,7 @@ def _serve(args: argparse.Namespace, display: SweepDisplay) -> int:
 def _show_plan(spec: SweepSpec, display: SweepDisplay) -> None:
     from llmbench.sweep_measurement import result_path
     from llmbench.sweep_plan import plan
+    from llmbench.sweep_tables import clients_of
 
     for server in plan(spec):
         how = "running server" if spec.client_only else "start a server"
@@ -338,7 +340,7 @@ def _show_plan(spec: SweepSpec, display: SweepDisplay) -> None:
             exists += f", repeat {point.repeat}" if spec.repeats > 1 else ""
             display.note(
                 f"  prompt {point.combination.prompt_length}, generation {point.combination.gen_length}, "
-                f"{point.combination.num_clients} clients, "
+                f"{clients_of(point.combination)}, "
                 f"{point.warmup_requests} + {point.num_requests} requests{exists}"
             )
 

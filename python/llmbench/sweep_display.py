@@ -154,7 +154,8 @@ class SweepDisplay:
             print_tables(self.console, result.points, result.worths, result.choices)
             self.console.print()
         done = sum(point.done for point in result.points)
-        left = len(result.points) - done
+        impossible = sum(point.state == "skipped" for point in result.points)
+        left = len(result.points) - done - impossible
         if result.error is not None:
             self._print(f"stopped: {result.error}", style="bold red", console=self._errors)
         if result.interrupted:
@@ -163,10 +164,13 @@ class SweepDisplay:
                 f"{how} with {done} of {len(result.points)} points done; the same command goes on from there",
                 style="yellow",
             )
-        elif left:
-            self._print(
-                f"{left} of {len(result.points)} points have no result; the same command tries them again"
-            )
+        else:
+            if impossible:
+                self._print(f"{impossible} of {len(result.points)} points are impossible on this machine")
+            if left:
+                self._print(
+                    f"{left} of {len(result.points)} points have no result; the same command tries them again"
+                )
         if done:
             self._print(f"figure: llmbench plot throughput_latency --data_dirs {result.result_dir}")
 

@@ -130,6 +130,7 @@ def sweep(
             env=dict(server_env or {}),
             model_path=model_path,
             deployment=spec.deployment_name,
+            resettable=spec.reset_cache,
         ),
         server_timeout_s=server_timeout,
         max_error_rate=(run_options or {}).get("max_error_rate", 0.01),
@@ -296,7 +297,7 @@ class _Execution:
             return
         if why := self.impossible.get(planned.settings):
             for point in pending:
-                self._finish(point, "skipped", reason=str(why))
+                self._finish(point, "skipped", reason=str(why) if point is pending[0] else "as above")
             return
         remaining = list(pending)
         while remaining:

@@ -222,6 +222,12 @@ def test_where_it_says_that_it_is_ready_and_what_it_did(kind: str, ready: str, m
     assert own.ready_urls == (f"{own.url}/up",)
 
 
+def test_vllm_is_started_so_that_its_cache_can_be_emptied_where_that_is_wanted() -> None:
+    wanted = LAUNCHERS["vllm"].command(replica("vllm", settings(), resettable=True))
+    assert wanted.env == {"VLLM_SERVER_DEV_MODE": "1"}
+    assert LAUNCHERS["vllm"].command(replica("vllm", settings())).env == {}
+
+
 def test_the_users_environment_wins() -> None:
     made = LAUNCHERS["vllm"].command(
         replica("vllm", settings(), gpus=("0",), env={"CUDA_VISIBLE_DEVICES": "5", "A": "b"})

@@ -265,6 +265,27 @@ def test_a_server_that_does_not_start_fails_its_points_and_the_next_one_is_tried
     assert result.exit_code == 1
 
 
+def test_what_is_impossible_on_this_machine_is_skipped_with_one_reason(
+    monkeypatch: pytest.MonkeyPatch, scripted: list[ServerSettings]
+) -> None:
+    def command(replica: Replica) -> ServerCommand:
+        if replica.settings.tp_size > 2:
+            raise ClientLimitError(
+                f"--tp_size {replica.settings.tp_size} needs 4 GPUs and this machine has 2"
+            )
+        return scripted_command(replica)
+
+    launch_with(monkeypatch, command)
+    result, shown = run(spec_of(tp_size=[1, 4]), Measurement())
+    assert states(result) == ["measured", "measured", "skipped", "skipped"]
+    assert [each.tp_size for each in scripted] == [1]
+    assert "gen 60, 1 client: skipped: --tp_size 4 needs 4 GPUs and this machine has 2" in shown
+    assert "gen 60, 2 clients: skipped: as above" in shown
+    assert "2 of 4 points are impossible on this machine" in shown
+    assert "the same command" not in shown
+    assert result.exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("error", "rest", "exit_code"),
     [

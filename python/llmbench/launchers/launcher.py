@@ -35,6 +35,8 @@ class LaunchOptions:
     ready_path: str | None = None
     """Asked until it answers 200, instead of the launcher's own."""
     deployment: str = "benchmark-deployment"
+    resettable: bool = False
+    """Whether it will be asked to empty its prefix cache, which some offer only when told to at their start."""
 
     def to_dict(self) -> dict[str, Any]:
         """What a result stores; secrets are blanked."""

@@ -9,6 +9,8 @@ from llmbench.launchers.programs import python_program
 from llmbench.servers import ServerCommand
 
 _BIND = "VLLM_CPU_OMP_THREADS_BIND"
+_DEV_MODE = "VLLM_SERVER_DEV_MODE"
+"""With it vLLM takes a POST to /reset_prefix_cache."""
 
 
 def _find(options: LaunchOptions) -> Program:
@@ -49,7 +51,7 @@ def _command(replica: Replica) -> ServerCommand:
         *("--max-num-batched-tokens", settings.max_ragged_batch_size),
         *("--max-num-seqs", settings.max_ragged_batch_size),
         *(() if legacy else ("--enable-prompt-tokens-details",)),
-        env=_binding(replica),
+        env=_binding(replica) | ({_DEV_MODE: "1"} if replica.options.resettable else {}),
         metrics_url=None if legacy else f"{replica.url}/metrics",
     )
 
