@@ -65,14 +65,19 @@ struct Fields {
   std::string content_type, content_encoding, location, error_trailer;
   RetryAfter retry;
 
-  void Clear() {
+  // For the next response. What its header's fields say stays, in case it has the same ones.
+  void Reset() {
     status = version = 0;
     header_done = chunk_begun = chunk_ended = false;
-    for (std::string* s : {&content_type, &content_encoding, &location, &error_trailer, &retry.after,
-                           &retry.after_ms, &retry.date}) {
+    error_trailer.clear();
+    body = {};
+  }
+  void Clear() {
+    Reset();
+    for (std::string* s :
+         {&content_type, &content_encoding, &location, &retry.after, &retry.after_ms, &retry.date}) {
       s->clear();
     }
-    body = {};
   }
 };
 
@@ -162,6 +167,41 @@ class Parser : public http::basic_parser<false> {
   Fields& fields_;
 };
 
+// A header that came whole. Within a second a server's headers are the same as a rule: then only the lines
+// that say how the body is framed need to be parsed again, the fields are known.
+struct KnownHeader {
+  // More are not tried, should no two be alike.
+  static constexpr uint8_t kMaxMisses = 8;
+  static constexpr size_t kMaxBytes = 4096;
+
+  std::string bytes;
+  std::string framing;  // a header of its status line and these lines
+  uint8_t misses = 0;   // in a row
+
+  void Learn(std::string_view header) {
+    if (misses == kMaxMisses || header.size() > kMaxBytes) return;
+    ++misses;
+    framing.clear();
+    for (std::string_view left = header; !left.empty();) {
+      const std::string_view line = left.substr(0, left.find('\n') + 1);
+      left.remove_prefix(line.size());
+      if (line[0] == ' ' || line[0] == '\t') return;  // part of the line before
+      if (line.size() == header.size() - left.size() || line.size() <= 2 || IsFraming(line)) framing += line;
+    }
+    bytes = header;
+  }
+
+ private:
+  static bool IsFraming(std::string_view line) {
+    const std::string_view name = line.substr(0, line.find(':'));
+    for (const char* framing :
+         {"connection", "proxy-connection", "content-length", "transfer-encoding", "upgrade"}) {
+      if (EqualsIgnoreCase(name, framing)) return true;
+    }
+    return false;
+  }
+};
+
 }  // namespace
 
 class HttpParser::Message {
@@ -169,7 +209,7 @@ class HttpParser::Message {
   explicit Message(size_t max_header_bytes) : max_header_bytes_(max_header_bytes) { Reset(); }
 
   void Reset() {
-    fields.Clear();
+    fields.Reset();
     parser.emplace(fields);
     stage_ = Stage::kHeader;
     tail_.clear();
@@ -197,6 +237,7 @@ class HttpParser::Message {
     switch (stage_) {
       case Stage::kHeader: {
         if (tail_.empty()) return Step::kNeedMore;
+        known_.bytes.clear();
         error_code ec;
         parser->put({tail_.data(), tail_.size()}, ec);
         if (ec && ec != http::error::need_more) return Fail(WireError::kProtocol, ec.message(), tail_);
@@ -230,6 +271,9 @@ class HttpParser::Message {
     return !tail.empty() && tail != "\r" && tail[0] != '0';  // not what ends a chunk or the body
   }
 
+  std::string_view Field(const std::string& field) const {
+    return header_done_ ? std::string_view(field) : std::string_view();
+  }
   bool Interim() const { return interim_; }
   bool HeaderDone() const { return header_done_; }
   bool Failed() const { return stage_ == Stage::kError; }
@@ -253,6 +297,8 @@ class HttpParser::Message {
   std::string error_text;
 
  private:
+  KnownHeader known_;
+
   Step Fail(WireError e, const std::string& what, std::string_view where) {
     stage_ = Stage::kError;
     error = e;
@@ -265,9 +311,22 @@ class HttpParser::Message {
                 "the response header is larger than " + std::to_string(max_header_bytes_) + " bytes", where);
   }
 
+  Step EndHeader() {
+    stage_ = parser->is_done() ? Stage::kComplete : Stage::kBody;
+    header_done_ = true;
+    return Step::kHeader;
+  }
+
   // Beast sees whole headers only: what it refuses then does not depend on the slicing.
   Step AdvanceHeader(std::string_view& input) {
     static constexpr std::string_view kPrefix = "HTTP/1.";
+    if (!known_.bytes.empty() && tail_.empty() && !interim_ && input.starts_with(known_.bytes)) {
+      error_code ec;
+      parser->put({known_.framing.data(), known_.framing.size()}, ec);
+      input.remove_prefix(known_.bytes.size());
+      known_.misses = 0;
+      return EndHeader();
+    }
     while (!input.empty()) {
       const size_t held = tail_.size();
       const size_t scanned = held < 2 ? 0 : held - 2;
@@ -286,6 +345,8 @@ class HttpParser::Message {
         return Step::kNeedMore;
       }
       const std::string_view header = bytes.substr(0, end);
+      fields.Clear();
+      known_.bytes.clear();
       error_code ec;
       const size_t used = parser->put({header.data(), header.size()}, ec);
       if (!ec && used != header.size()) ec = http::error::bad_field;
@@ -294,13 +355,10 @@ class HttpParser::Message {
       const int status = fields.status;
       if (status == 101) return Fail(WireError::kProtocol, "the server switched protocols unasked", header);
       header_bytes_ += end;
+      if (status / 100 != 1) known_.Learn(header);
       input.remove_prefix(end - held);
       tail_.clear();
-      if (status / 100 != 1) {
-        stage_ = parser->is_done() ? Stage::kComplete : Stage::kBody;
-        header_done_ = true;
-        return Step::kHeader;
-      }
+      if (status / 100 != 1) return EndHeader();
       interim_ = true;
       fields.Clear();
       parser.emplace(fields);
@@ -310,39 +368,49 @@ class HttpParser::Message {
 
   // A whole chunk with a plain header, which is nearly every one there is, behind a chunk that was whole:
   // Beast waits for a chunk's header before it and after it and need not see it. Its line end, if it is here,
-  // is kept in the tail as it would be otherwise.
-  bool TakeChunk(std::string_view& input, std::string_view& body) {
+  // is kept in the tail as it would be otherwise. kComplete: the last chunk, without trailers. kNeedMore: it
+  // is something else, and nothing was taken.
+  Step TakeChunk(std::string_view& input, std::string_view& body) {
     const char* at = input.data();
     const char* const end = at + input.size();
     const bool line_end_held = !tail_.empty();
-    if (line_end_held ? tail_ != kLineEnd : !input.starts_with(kLineEnd)) return false;
+    if (line_end_held ? tail_ != kLineEnd : !input.starts_with(kLineEnd)) return Step::kNeedMore;
     if (!line_end_held) at += 2;
+    const char* const digits = at;
     size_t size = 0;
     for (const char* const stop = at + std::min<ptrdiff_t>(end - at, 6); at < stop; ++at) {
       const unsigned digit = HexDigit(*at);
       if (digit > 15) break;
       size = size << 4 | digit;
     }
-    if (size == 0 || end - at < 2 || at[0] != '\r' || at[1] != '\n') return false;
+    if (at == digits || end - at < 2 || at[0] != '\r' || at[1] != '\n') return Step::kNeedMore;
     at += 2;
-    if (static_cast<size_t>(end - at) < size) return false;
+    const bool last = size == 0;
+    if (static_cast<size_t>(end - at) < size) return Step::kNeedMore;
     body = {at, size};
     at += size;
     if (end - at >= 2 && at[0] == '\r' && at[1] == '\n') {
       at += 2;
       if (!line_end_held) tail_ = kLineEnd;
+    } else if (last) {
+      return Step::kNeedMore;
     } else if (line_end_held) {
       tail_.clear();
     }
     input.remove_prefix(static_cast<size_t>(at - input.data()));
-    return true;
+    if (!last) return Step::kBody;
+    tail_.clear();
+    stage_ = Stage::kComplete;
+    return Step::kComplete;
   }
 
   // Beast leaves what it cannot use yet, the line ends around a chunk's size. Kept in the tail, it is
   // completed line by line so that never a byte of body goes there.
   Step AdvanceBody(std::string_view& input, std::string_view& body) {
     while (!input.empty()) {
-      if (fields.chunk_ended && TakeChunk(input, body)) return Step::kBody;
+      if (fields.chunk_ended) {
+        if (const Step step = TakeChunk(input, body); step != Step::kNeedMore) return step;
+      }
       error_code ec;
       const std::string_view before = input;
       if (tail_.empty()) {
@@ -397,12 +465,16 @@ bool HttpParser::keep_alive() const {
   return message_->HeaderDone() && !message_->Failed() && message_->parser->keep_alive();
 }
 
-std::string_view HttpParser::content_type() const { return message_->fields.content_type; }
-std::string_view HttpParser::content_encoding() const { return message_->fields.content_encoding; }
-std::string_view HttpParser::location() const { return message_->fields.location; }
+std::string_view HttpParser::content_type() const { return message_->Field(message_->fields.content_type); }
+std::string_view HttpParser::content_encoding() const {
+  return message_->Field(message_->fields.content_encoding);
+}
+std::string_view HttpParser::location() const { return message_->Field(message_->fields.location); }
 std::string_view HttpParser::error_trailer() const { return message_->fields.error_trailer; }
 
-int64_t HttpParser::retry_after_s() const { return message_->fields.retry.seconds(); }
+int64_t HttpParser::retry_after_s() const {
+  return message_->HeaderDone() ? message_->fields.retry.seconds() : -1;
+}
 
 WireError HttpParser::error() const { return message_->error; }
 std::string_view HttpParser::error_text() const { return message_->error_text; }

@@ -357,6 +357,66 @@ TEST(HttpParserTest, ChunksOfAllKindsCutInTwo) {
   }
 }
 
+// Everything a parser says of a response that was fed in one piece or two.
+std::string Describe(HttpParser& parser, std::string_view bytes, size_t cut) {
+  Parsed parsed;
+  parser.Reset();
+  Feed(parser, bytes.substr(0, cut), parsed);
+  Feed(parser, bytes.substr(cut), parsed);
+  if (!parsed.complete && parser.Close() == HttpParser::Step::kComplete) parsed.complete = true;
+  std::string text = std::to_string(parser.status()) + " " + Quote(parsed.body) + " ";
+  for (const std::string_view field : {parser.content_type(), parser.content_encoding(), parser.location(),
+                                       parser.error_trailer(), parser.error_text()}) {
+    text.append(field).append("|");
+  }
+  text += std::to_string(parser.retry_after_s()) + " left " + std::to_string(parsed.left);
+  for (const bool flag :
+       {parsed.header, parsed.complete, parser.interim(), parser.http10(), parser.keep_alive()}) {
+    text += flag ? " yes" : " no";
+  }
+  return text;
+}
+
+// A header like the one before is not parsed in full. Whatever came before, a response says the same.
+TEST(HttpParserTest, AHeaderThatIsKnownSaysWhatItSaidBefore) {
+  static constexpr std::string_view kChunks = "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+  const std::string responses[] = {
+      "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/event-stream\r\n"
+      "Transfer-Encoding: chunked\r\n\r\n" +
+          std::string(kChunks),
+      "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:38 GMT\r\nContent-Type: text/event-stream\r\n"
+      "Transfer-Encoding: chunked\r\n\r\n" +
+          std::string(kChunks),
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n" +
+          std::string(kChunks),
+      "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-A: 1\r\nConnection: keep-alive\r\n\r\nabcd",
+      "HTTP/1.1 200 OK\r\ncontent-LENGTH: 0\r\n\r\n",
+      "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\nto the end",
+      "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\nno",
+      "HTTP/1.1 503 Busy\r\nRetry-After-Ms: 1500\r\nLocation: /x\r\nTransfer-Encoding: gzip, "
+      "chunked\r\n\r\n" +
+          std::string(kChunks),
+      "HTTP/1.1 100 Continue\r\nX-A: b\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd",
+      "HTTP/1.1 200 OK\r\nX-A: a\r\n b\r\nContent-Length: 4\r\n\r\nabcd",
+      "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent Length: 4\r\n\r\nabcd",
+      "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Le",
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Error: no\r\n\r\n",
+      "",
+  };
+  for (const std::string& first : responses) {
+    for (const std::string& second : responses) {
+      HttpParser parser(kMaxHeader);
+      for (int round = 0; round < 12; ++round) {
+        const std::string& response = round % 3 == 2 ? second : first;
+        const size_t cut = round % 5 == 4 ? response.size() / 3 : 0;
+        HttpParser fresh(kMaxHeader);
+        ASSERT_EQ(Describe(parser, response, cut), Describe(fresh, response, cut))
+            << Quote(response) << " in round " << round << " with " << Quote(second);
+      }
+    }
+  }
+}
+
 TEST(HttpParserTest, Begun) {
   const std::string header = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
   const struct {
