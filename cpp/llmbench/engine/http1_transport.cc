@@ -4,8 +4,8 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <cstdio>
 #include <string>
+#include <string_view>
 
 namespace llmbench {
 namespace {
@@ -180,8 +180,11 @@ void Http1Transport::SendOn(Link& link, PlannedRequest request, bool opened_for_
 
   // What follows "Content-Length: ".
   char* at = std::to_chars(link.tail.data(), link.tail.data() + 24, item.body.size()).ptr;
-  at += std::snprintf(at, link.tail.data() + link.tail.size() - at, "\r\nX-Request-Id: %.64s%lld\r\n\r\n",
-                      config.request_id_prefix.c_str(), static_cast<long long>(request.id));
+  auto put = [&at](std::string_view bytes) { at = std::copy(bytes.begin(), bytes.end(), at); };
+  put("\r\nX-Request-Id: ");
+  put(std::string_view(config.request_id_prefix).substr(0, 64));
+  at = std::to_chars(at, at + 24, request.id).ptr;
+  put("\r\n\r\n");
   link.tail_size = static_cast<size_t>(at - link.tail.data());
   link.total = link.pool->target.head.size() + link.tail_size + item.body.size();
   link.sent = 0;
