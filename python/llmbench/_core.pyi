@@ -116,6 +116,9 @@ class Run:
         stopped_because, address, given_up (a bool per endpoint), connections, resolve_ms, workers: [{cpu_s, wall_s,
         run_queue_s, ...}], read_lateness_ms, merged_width_ms, clock_uncertainty_ns, clock_steps, stalls, process_cpu_s.
         Raises CoreError("results")."""
+    def digest(self) -> RunDigest | None:
+        """After `finish`, once: what `RunDigest` makes of the result file, from memory; None for a run with more rows
+        than are kept there."""
 
 class RecordTable:
     """All rows of a result."""

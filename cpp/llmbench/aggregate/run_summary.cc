@@ -493,25 +493,38 @@ RunSummary Summarize(const RecordTable& table, const SummaryOptions& options) {
 
 namespace {
 
-// Reads the events of a file, request by request, into a digest.
-absl::StatusOr<RecordTable> DigestFile(const std::string& path, EventDigest& digest) {
-  // The events of one request.
-  std::vector<int64_t> times_ns;
-  std::vector<uint32_t> tokens;
-  std::vector<uint8_t> flags;
-  auto take = [&](const RequestRecord& r, std::span<const uint8_t> blob) {
-    times_ns.clear();
-    tokens.clear();
-    flags.clear();
-    ForEachEvent(blob, r.sent_ns != kNoTime ? r.sent_ns : 0, [&](const BlobEvent& event) {
-      times_ns.push_back(event.time_ns);
-      tokens.push_back(event.tokens);
-      flags.push_back(event.flags);
+// Takes the events of rows, request by request, into a digest: as RecordTable::LoadRows and KeptRows::Table
+// call.
+class DigestTaker {
+ public:
+  explicit DigestTaker(EventDigest& digest) : digest_(digest) {}
+
+  void OnSize(size_t requests, size_t events) { digest_.Reserve(requests, events); }
+  void OnRow(const RequestRecord& r, std::span<const uint8_t> blob) {
+    times_ns_.clear();
+    tokens_.clear();
+    flags_.clear();
+    ForEachEvent(blob, r.sent_ns != kNoTime ? r.sent_ns : 0, [this](const BlobEvent& event) {
+      times_ns_.push_back(event.time_ns);
+      tokens_.push_back(event.tokens);
+      flags_.push_back(event.flags);
     });
-    digest.Add(r, times_ns, tokens, flags);
-  };
+    digest_.Add(r, times_ns_, tokens_, flags_);
+  }
+
+ private:
+  EventDigest& digest_;
+  // The events of one request.
+  std::vector<int64_t> times_ns_;
+  std::vector<uint32_t> tokens_;
+  std::vector<uint8_t> flags_;
+};
+
+absl::StatusOr<RecordTable> DigestFile(const std::string& path, EventDigest& digest) {
+  DigestTaker taker(digest);
   return RecordTable::LoadRows(
-      path, [&](size_t requests, size_t events) { digest.Reserve(requests, events); }, take);
+      path, [&](size_t requests, size_t events) { taker.OnSize(requests, events); },
+      [&](const RequestRecord& r, std::span<const uint8_t> blob) { taker.OnRow(r, blob); });
 }
 
 }  // namespace
@@ -521,6 +534,15 @@ absl::StatusOr<RunDigest> RunDigest::Load(const std::string& path) {
   absl::StatusOr<RecordTable> rows = DigestFile(path, events);
   if (!rows.ok()) return rows.status();
   return RunDigest(path, std::make_shared<RecordTable>(*std::move(rows)), std::move(events));
+}
+
+RunDigest RunDigest::Of(const KeptRows& kept, const std::string& path) {
+  EventDigest events{MeasureWindow()};
+  DigestTaker taker(events);
+  RecordTable rows =
+      kept.Table([&](size_t requests, size_t most_events) { taker.OnSize(requests, most_events); },
+                 [&](const RequestRecord& r, std::span<const uint8_t> blob) { taker.OnRow(r, blob); });
+  return RunDigest(path, std::make_shared<RecordTable>(std::move(rows)), std::move(events));
 }
 
 absl::StatusOr<RunSummary> RunDigest::Summarize(const SummaryOptions& options) const {

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "llmbench/aggregate/event_digest.h"
 #include "llmbench/aggregate/intervals.h"
+#include "llmbench/record/kept_rows.h"
 #include "llmbench/record/record_table.h"
 
 namespace llmbench {
@@ -77,6 +78,8 @@ RunSummary Summarize(const RecordTable& table, const SummaryOptions& options);
 class RunDigest {
  public:
   static absl::StatusOr<RunDigest> Load(const std::string& path);
+  // The same from the rows that its writer has kept, without reading the file. They must be all.
+  static RunDigest Of(const KeptRows& kept, const std::string& path);
 
   // Everything but events and texts; it does not change.
   const std::shared_ptr<RecordTable>& rows() const { return rows_; }

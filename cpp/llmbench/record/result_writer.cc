@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -103,33 +104,68 @@ bool SwitchToWal(sqlite3* db) {
   return Execute(db, "BEGIN IMMEDIATE;COMMIT") == SQLITE_OK;
 }
 
-// Puts one row's values into the prepared INSERT. Text is bound without a copy: it must outlive the step.
+// Puts one row's values into a prepared INSERT, which keeps them from one row to the next: most are those of
+// the row before, and need no call.
 class RowBinder {
  public:
-  explicit RowBinder(sqlite3_stmt* statement) : statement_(statement) {}
+  void Attach(sqlite3_stmt* statement) { statement_ = statement; }
 
-  void Int(int column, int64_t value) { sqlite3_bind_int64(statement_, column + 1, value); }
+  void Int(int column, int64_t value) {
+    Bound& bound = bound_[static_cast<size_t>(column)];
+    if (bound.kind == Bound::kInt && bound.value == value) return;
+    bound = {Bound::kInt, value, nullptr};
+    sqlite3_bind_int64(statement_, column + 1, value);
+  }
   void Time(int column, int64_t value) { value == kNoTime ? Null(column) : Int(column, value); }
   void Count(int column, int32_t value) { value == kNoCount ? Null(column) : Int(column, value); }
-  void Text(int column, std::string_view value) {
-    if (value.empty()) return Null(column);
-    sqlite3_bind_text64(statement_, column + 1, value.data(), value.size(), SQLITE_STATIC, SQLITE_UTF8);
+  // Text that stays where it is, and what it is, as long as the statement.
+  void Name(int column, std::string_view name) {
+    if (name.empty()) return Null(column);
+    Bound& bound = bound_[static_cast<size_t>(column)];
+    const auto size = static_cast<int64_t>(name.size());
+    if (bound.kind == Bound::kName && bound.text == name.data() && bound.value == size) return;
+    bound = {Bound::kName, size, name.data()};
+    BindText(column, name);
   }
   void Name(int column, const std::vector<std::string>& names, int32_t index) {
     const bool known = index >= 0 && static_cast<size_t>(index) < names.size();
-    Text(column, known ? std::string_view(names[static_cast<size_t>(index)]) : std::string_view());
+    Name(column, known ? std::string_view(names[static_cast<size_t>(index)]) : std::string_view());
+  }
+  // Text that need only live until the row was stored.
+  void Text(int column, std::string_view text) {
+    if (text.empty()) return Null(column);
+    bound_[static_cast<size_t>(column)].kind = Bound::kText;
+    BindText(column, text);
   }
 
  private:
-  void Null(int column) { sqlite3_bind_null(statement_, column + 1); }
+  struct Bound {
+    enum Kind : uint8_t { kNull, kInt, kName, kText } kind = kNull;  // NULL is what nothing was bound to
+    int64_t value = 0;                                               // or the name's size
+    const char* text = nullptr;
+  };
 
-  sqlite3_stmt* statement_;
+  void Null(int column) {
+    Bound& bound = bound_[static_cast<size_t>(column)];
+    if (bound.kind == Bound::kNull) return;
+    bound.kind = Bound::kNull;
+    sqlite3_bind_null(statement_, column + 1);
+  }
+  void BindText(int column, std::string_view text) {
+    sqlite3_bind_text64(statement_, column + 1, text.data(), text.size(), SQLITE_STATIC, SQLITE_UTF8);
+  }
+
+  sqlite3_stmt* statement_ = nullptr;
+  std::array<Bound, kRequestColumnCount> bound_;
 };
 
 class FileResultWriter final : public ResultWriter {
  public:
   FileResultWriter(Options options, Database db)
-      : options_(std::move(options)), start_ns_(options_.start_ns), db_(std::move(db)) {}
+      : options_(std::move(options)),
+        start_ns_(options_.start_ns),
+        db_(std::move(db)),
+        kept_(options_.keep_bytes, options_.endpoints, options_.models) {}
   ~FileResultWriter() override { StopThread(); }
 
   absl::Status PrepareStatements();
@@ -141,6 +177,11 @@ class FileResultWriter final : public ResultWriter {
   void SetStart(int64_t start_ns) override { start_ns_.store(start_ns, std::memory_order_relaxed); }
   absl::Status status() const override;
   absl::Status Finish() override;
+  KeptRows TakeKept() override {
+    KeptRows taken = std::move(kept_);
+    kept_.LetGo();
+    return taken;
+  }
 
  private:
   void Loop();
@@ -167,6 +208,8 @@ class FileResultWriter final : public ResultWriter {
   // The writer thread's, or Finish's once it has ended.
   Database db_;
   Statement insert_request_, insert_event_, insert_sample_, insert_text_;
+  RowBinder request_binder_;
+  KeptRows kept_;
   bool can_store_ = true;
   bool in_transaction_ = false;
   int64_t committed_ns_ = 0, sampled_ns_ = 0;
@@ -185,6 +228,7 @@ class FileResultWriter final : public ResultWriter {
 
 absl::Status FileResultWriter::PrepareStatements() {
   insert_request_ = Prepare(db_.get(), InsertRequestSql().c_str());
+  request_binder_.Attach(insert_request_.get());
   insert_event_ = Prepare(db_.get(), "INSERT INTO event VALUES (?,?)");
   insert_sample_ = Prepare(db_.get(), "INSERT INTO sample VALUES (?,?,?,?)");
   if (options_.save_text) insert_text_ = Prepare(db_.get(), "INSERT INTO text VALUES (?,?)");
@@ -257,6 +301,7 @@ absl::Status FileResultWriter::Finish() {
   uint64_t lost = lost_rows_;
   for (const auto& recorder : recorders_) lost += recorder->dropped_rows();
   if (lost == 0) return status();
+  kept_.LetGo();
   const std::string count =
       std::to_string(lost) + " of " + std::to_string(lost + stored_rows_) + " rows are missing from it.";
   if (const absl::Status why = status(); !why.ok())
@@ -306,9 +351,9 @@ void FileResultWriter::StoreRow(const RowView& row) {
     return;
   }
   const RequestRecord& r = row.record;
-  RowBinder bind(insert_request_.get());
+  RowBinder& bind = request_binder_;
   bind.Int(kColId, r.id);
-  bind.Text(kColPhase, PhaseName(r.phase));
+  bind.Name(kColPhase, PhaseName(r.phase));
   bind.Count(kColWorkload, r.workload);
   bind.Name(kColEndpoint, options_.endpoints, r.endpoint);
   bind.Name(kColModel, options_.models, r.model);
@@ -331,7 +376,7 @@ void FileResultWriter::StoreRow(const RowView& row) {
   bind.Time(kColConnect, r.connect_ns);
   bind.Time(kColTls, r.tls_ns);
   bind.Int(kColStatus, r.status);
-  bind.Text(kColOutcome, OutcomeName(r.outcome));
+  bind.Name(kColOutcome, OutcomeName(r.outcome));
   bind.Text(kColFinishReason, {r.finish_reason, strnlen(r.finish_reason, sizeof r.finish_reason)});
   bind.Text(kColError, row.error);
   bind.Count(kColPromptTokens, r.prompt_tokens);
@@ -339,7 +384,7 @@ void FileResultWriter::StoreRow(const RowView& row) {
   bind.Count(kColAskedTokens, r.asked_tokens);
   bind.Count(kColOutputTokens, r.output_tokens);
   bind.Count(kColReasoningTokens, r.reasoning_tokens);
-  bind.Text(kColTokenSource, TokenSourceName(r.token_source));
+  bind.Name(kColTokenSource, TokenSourceName(r.token_source));
   bind.Int(kColEvents, r.events);
   bind.Int(kColMergedEvents, r.merged_events);
   bind.Int(kColBytesIn, r.bytes_in);
@@ -361,6 +406,7 @@ void FileResultWriter::StoreRow(const RowView& row) {
   if (stored) {
     ++stored_rows_;
     ++uncommitted_rows_;
+    kept_.Add(row);
   } else {
     ++lost_rows_;
   }

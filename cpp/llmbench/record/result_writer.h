@@ -1,6 +1,7 @@
 // The .llmbench file while it is being written: one SQLite database, fed by a low-priority thread of its own.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -10,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "llmbench/record/kept_rows.h"
 #include "llmbench/record/recorder.h"
 
 namespace llmbench {
@@ -29,6 +31,7 @@ class ResultWriter {
       double value;
     };
     std::function<std::vector<Sample>(int64_t t_ns)> sampler = {};
+    size_t keep_bytes = 0;  // what TakeKept's rows may take of memory
     // t0 on CLOCK_MONOTONIC, from which `sample.t_ns` counts. May be set later by SetStart.
     int64_t start_ns = 0;
   };
@@ -46,6 +49,8 @@ class ResultWriter {
   // After every worker has ended: stores what is left, commits, closes. The file then holds all rows; its
   // `run` row is rewritten by the caller who summarises them.
   virtual absl::Status Finish() = 0;
+  // After Finish, once: the rows of the file. They hold all when these fit into keep_bytes and none was lost.
+  virtual KeptRows TakeKept() = 0;
 };
 
 }  // namespace llmbench
