@@ -31,6 +31,11 @@ class MemoryWriter : public ResultWriter {
     return status_;
   }
   absl::Status Finish() override { return status(); }
+  KeptRows TakeKept() override {
+    KeptRows none(0, {}, {});
+    none.LetGo();
+    return none;
+  }
 
   void FailWith(absl::Status status) {
     std::lock_guard lock(mutex_);
