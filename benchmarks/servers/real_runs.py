@@ -301,7 +301,8 @@ def page(run: RealRun, found: Sequence[dict[str, Any]], shown: str, images: Sequ
         ]
         lines.append(f"| {' | '.join(map(str, cells))} | {point['verdict']['status']} |")
     lines.append("")
-    lines += [f"![{run.title}: throughput and latency](images/real/{image})" for image in images]
+    title = run.title.replace("`", "")
+    lines += [f"![{title}: throughput and latency](images/real/{image})" for image in images]
     return "\n".join(lines) + "\n"
 
 
@@ -391,7 +392,7 @@ Servers from PyPI, installed, started, measured and stopped by llmbench on one m
 `make real`: {machine["cores_usable"]} cores, {machine["cpu"]}, Linux {machine["kernel"].partition("-")[0]},
 Python {machine["python"]}; {time.strftime("%Y-%m-%d")}, load average {machine["load_average"]} when it began.
 
-Servers, client and whatever else runs there share those cores: the figures say nothing about either server on
+Servers, client and whatever else runs there share those cores: the figures say nothing about any server on the
 hardware it is made for, and many verdicts say CLIENT-LIMITED, as they should. What they show is that the whole way
 works, tensor parallelism included, and that every request and every token is counted.
 

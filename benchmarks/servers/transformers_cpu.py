@@ -20,7 +20,8 @@ from servers import vllm_cpu
 
 MODEL = "tiny"
 FLAGS = ("--device", "cpu")
-ENVIRONMENT = {"HF_HUB_OFFLINE": "1"}
+ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+"""One thread: several would wait for each other longer than the tiny model takes."""
 
 _DRAW = """
 import sys
