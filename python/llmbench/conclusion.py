@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from llmbench import evaluation, preflight, result_paths, results, retokenizing, secrecy
+from llmbench import evaluation, preflight, result_paths, result_storage, retokenizing, secrecy
 from llmbench.errors import ResultsError
 from llmbench.results import Result
 from llmbench.run_plan import RunPlan
@@ -40,15 +40,15 @@ def conclude(
         if plan.tokenizer is not None:
             client["retokenized"] = retokenizing.compare_counts(path, plan.tokenizer)
             retokenizing.count_answers(path, plan.tokenizer, keep_texts=plan.options.save_text)
-        results.blank_secrets(path, plan.secrets())
+        result_storage.blank_secrets(path, plan.secrets())
         # Without a file the rows stay in memory, events and all.
-        table = None if save else results.load_table(path)
+        table = None if save else result_storage.load_table(path)
         summary, verdict, messages = evaluation.evaluate(
             path if table is None else table, config, client, plan.notes(client)
         )
         if window := summary.get("measure_window"):
-            results.mark_cooldown(path, window["end_s"])
-            table = None if save else results.load_table(path)
+            result_storage.mark_cooldown(path, window["end_s"])
+            table = None if save else result_storage.load_table(path)
     except ResultsError as error:
         raise failure or error from None
     if not summary["completed"] and summary["errors"].keys() & _UNREADABLE:
@@ -66,7 +66,7 @@ def conclude(
     result = Result(
         path=path if save else None,
         config=config,
-        summary=results.finite(summary),
+        summary=result_storage.finite(summary),
         verdict=verdict,
         client=client,
         environment=stored["environment"],
@@ -90,7 +90,7 @@ def _keep(
     if failure is not None:
         raise failure
     if plan.options.save:
-        results.write_run(path, stored)
+        result_storage.write_run(path, stored)
     if plan.options.save_result:
         result.save_json(
             result_paths.json_beside(path), detailed=plan.options.save_detailed, texts=plan.options.save_text

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmbench.options import METRICS
-from llmbench.results import percent_name
 from llmbench.steadiness import LEAST_BINS
+from llmbench.summary import percent_name
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from llmbench.results import Distribution, Interval, Result
+    from llmbench.results import Result
+    from llmbench.summary import Distribution, Interval
 
 _STYLES = {
     "VALID": "bold green",

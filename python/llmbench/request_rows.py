@@ -1,7 +1,8 @@
-"""What the columns of a request's row hold: codes, flags and absent values, as in the core's request_record.h."""
+"""What a request's row and its events hold: codes, flags and absent values, as in the core's request_record.h."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,3 +43,18 @@ def measured(rows: Rows) -> Mask:
 def where(rows: npt.NDArray[Any], mask: Mask) -> npt.NDArray[Any]:
     """The rows of a mask, without copying them where it is all of them: rows are wide, and mostly all are wanted."""
     return rows if mask.all() else rows[mask]
+
+
+@dataclass(frozen=True)
+class Events:
+    """The times of all output-carrying events. Those of request i are `[offsets[i], offsets[i + 1])`."""
+
+    offsets: npt.NDArray[np.int64]
+    times_ns: npt.NDArray[np.int64]
+    tokens: npt.NDArray[np.uint32]
+    """Tokens in each event, 0 where the server did not say."""
+    flags: npt.NDArray[np.uint8]
+
+    def of(self, i: int) -> npt.NDArray[np.int64]:
+        """Times of request i's events."""
+        return self.times_ns[self.offsets[i] : self.offsets[i + 1]]

@@ -8,15 +8,19 @@ import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from llmbench.errors import ResultsError
 from llmbench.options import METRICS
 from llmbench.request_rows import ABSENT_NS, measured
-from llmbench.results import SCHEMA_VERSION, Distribution, Result, finite, percent_name
+from llmbench.result_storage import SCHEMA_VERSION, finite
+from llmbench.summary import Distribution, percent_name
 from llmbench.verdict import Verdict
+
+if TYPE_CHECKING:
+    from llmbench.results import Result
 
 _APART = ("intervals", "steady_state", "replicas")
 """Parts of a summary that have keys of their own beside it."""
@@ -94,8 +98,9 @@ def flat(result: Result, *, detailed: bool = False, texts: bool = False) -> dict
     return plain
 
 
-def load(path: Path) -> Result:
-    """A result from NAME.json (ours, or vLLM's); rows come from NAME.llmbench where it lies beside it."""
+def read(path: Path) -> dict[str, Any]:
+    """What a `Result` is made of, from NAME.json (ours, or vLLM's); rows come from NAME.llmbench where it lies beside
+    it."""
     try:
         # Other tools write NaN and Infinity, which JSON does not have.
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda name: None)
@@ -109,7 +114,7 @@ def load(path: Path) -> Result:
         raise ResultsError(f"{path} is a damaged result: {error}") from None
 
 
-def _loaded(path: Path, content: Mapping[str, Any]) -> Result:
+def _loaded(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     ours = content.get("llmbench")
     beside = path.with_name(path.name.removesuffix(".json") + ".llmbench")
     if isinstance(ours, dict) and isinstance(ours.get("summary"), dict):
@@ -118,22 +123,22 @@ def _loaded(path: Path, content: Mapping[str, Any]) -> Result:
                 f"{path} was written by a newer llmbench ({ours.get('version')}): update this one"
             )
         started = datetime.fromisoformat(ours["start_time"]).timestamp() if ours.get("start_time") else None
-        return Result(
-            path=beside if beside.exists() else None,
-            config=ours.get("config", {}),
-            summary={
+        return {
+            "path": beside if beside.exists() else None,
+            "config": ours.get("config", {}),
+            "summary": {
                 **ours["summary"],
                 "intervals": _stored_intervals(ours),
                 "steady_state": ours.get("steady_state"),
                 "replicas": ours.get("replicas"),
             },
-            verdict=Verdict.from_dict(ours.get("verdict", {})),
-            client=ours.get("client", {}),
-            environment=ours.get("environment", {}),
-            status=ours.get("status", "finished"),
-            start_unix_ns=round(started * 1e9) if started is not None else None,
-            error_messages=ours.get("error_messages", {}),
-        )
+            "verdict": Verdict.from_dict(ours.get("verdict", {})),
+            "client": ours.get("client", {}),
+            "environment": ours.get("environment", {}),
+            "status": ours.get("status", "finished"),
+            "start_unix_ns": round(started * 1e9) if started is not None else None,
+            "error_messages": ours.get("error_messages", {}),
+        }
     return _from_foreign(content)
 
 
@@ -155,7 +160,7 @@ def _stored_intervals(ours: Mapping[str, Any]) -> dict[str, Any]:
     return {key: each for key, each in stored.items() if not (chunks and key.endswith("_itl_ms"))}
 
 
-def _from_foreign(content: Mapping[str, Any]) -> Result:
+def _from_foreign(content: Mapping[str, Any]) -> dict[str, Any]:
     """vLLM's own file: what its flat keys say, and no verdict."""
     prefix, suffix = "mean_", "_ms"
     metrics = [
@@ -211,9 +216,9 @@ def _from_foreign(content: Mapping[str, Any]) -> Result:
         "total_throughput": _number(content, "total_token_throughput"),
         "goodput": _number(content, "request_goodput"),
     }
-    return Result(
-        path=None,
-        config={
+    return {
+        "path": None,
+        "config": {
             "model": content.get("model_id"),
             "endpoint": {"backend": content.get("backend") or content.get("endpoint_type")},
             "load": {
@@ -224,11 +229,11 @@ def _from_foreign(content: Mapping[str, Any]) -> Result:
             "workload": {"tokenizer": content.get("tokenizer_id")},
             "num_requests": planned,
         },
-        summary=summary,
-        verdict=Verdict("not judged"),
-        client={},
-        environment={},
-    )
+        "summary": summary,
+        "verdict": Verdict("not judged"),
+        "client": {},
+        "environment": {},
+    }
 
 
 def _number(content: Mapping[str, Any], key: str) -> float | None:

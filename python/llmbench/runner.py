@@ -15,14 +15,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from llmbench import _core, ceilings, environment, result_paths, results, server_metrics
+from llmbench import _core, ceilings, environment, result_paths, result_storage, server_metrics
 from llmbench.conclusion import conclude
 from llmbench.endpoint import Endpoint
 from llmbench.errors import EngineError, LlmbenchError
 from llmbench.interrupts import Interrupts
 from llmbench.load import Load
 from llmbench.options import METRICS, OnProgress, RunOptions
-from llmbench.results import SCHEMA_VERSION, Result
+from llmbench.results import Result
 from llmbench.run_plan import RunPlan
 from llmbench.running import Running
 from llmbench.workloads import TokenizerLike, Workload
@@ -166,7 +166,7 @@ class _Measurement:
             machine = environment.collect()
             stored = {
                 "status": "running",
-                "schema_version": SCHEMA_VERSION,
+                "schema_version": result_storage.SCHEMA_VERSION,
                 "version": _core.__version__,
                 "config": plan.config(),
                 "environment": machine,
@@ -205,7 +205,7 @@ class _Measurement:
         config = self.plan.core_config()
         config.workload = self.plan.core_workload()
         config.result_path = str(path)
-        config.run_json = results.json_text(stored)
+        config.run_json = result_storage.json_text(stored)
         self.running.prepare(config)
         # The summary of the file that was replaced.
         result_paths.json_beside(path).unlink(missing_ok=True)

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llmbench import ceilings, environment, load, results, runner, sim, workloads
+from llmbench import ceilings, environment, load, result_storage, runner, sim, workloads
 from llmbench.ceilings import Ceiling
 from llmbench.endpoint import Endpoint
 from llmbench.errors import EngineError, ResultsError
@@ -173,7 +173,7 @@ class SelfTest:
         """As JSON keeps it."""
         one = self.ceiling.of_cores(1)
         everything = self.ceiling.of_cores(self.machine_cores)
-        stored: dict[str, Any] = results.finite(asdict(self))
+        stored: dict[str, Any] = result_storage.finite(asdict(self))
         stored["ceilings"] = {
             "per_worker": {"events_per_s": one[0], "requests_per_s": one[1]},
             "all_cores": {"events_per_s": everything[0], "requests_per_s": everything[1]},
@@ -273,7 +273,7 @@ def keep(found: SelfTest) -> Path:
         raise ResultsError(
             f"cannot write {path}: {error.strerror or error}; set XDG_CACHE_HOME to a directory that can be written"
         ) from None
-    return results.write_json(path, found.to_dict())
+    return result_storage.write_json(path, found.to_dict())
 
 
 def kept() -> SelfTest | None:

@@ -20,7 +20,7 @@ from llmbench.request_rows import where
 from llmbench.request_times import streamed_ns
 
 if TYPE_CHECKING:
-    from llmbench.results import Events
+    from llmbench.request_rows import Events
 
 Rows = npt.NDArray[np.void]
 Series = npt.NDArray[np.float64]

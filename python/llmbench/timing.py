@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from llmbench.verdict import ABSENT_NS, TURN_STAMPED, Row
+from llmbench.request_rows import ABSENT_NS, TURN_STAMPED, Rows
 
 _USUAL = 90
 """The percentile at which a window that differs from request to request enters the budget."""
@@ -17,7 +17,7 @@ _PATH_MS = 0.01
 against the simulator's own log are off by ± 0.004 ms (`llmbench selftest`)."""
 
 
-def budget_ms(rows: Row, summary: Mapping[str, Any], client: Mapping[str, Any]) -> dict[str, float] | None:
+def budget_ms(rows: Rows, summary: Mapping[str, Any], client: Mapping[str, Any]) -> dict[str, float] | None:
     """What TTFT and ITL may be off by, in ms; None when the engine kept no account, or nothing was sent.
 
     Of a time to the first token: how well the kernel's clock is known, the call that sent the request, and the

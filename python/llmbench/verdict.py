@@ -17,19 +17,12 @@ import numpy.typing as npt
 
 from llmbench import server_metrics, steadiness
 from llmbench.ceilings import Ceiling
-from llmbench.request_rows import where
+from llmbench.request_rows import ABSENT_NS, HTTP10, TURN_STAMPED, USAGE, Rows, where
 
 STATUSES = ("INVALID", "CLIENT-LIMITED", "UNSTABLE", "VALID")
 """Worst first."""
 
-Row = npt.NDArray[np.void]
 Times = npt.NDArray[np.float64]
-
-ABSENT_NS = -(2**63)
-TURN_STAMPED = 1 << 1
-HTTP10 = 1 << 8
-USAGE = 1
-"""The value of `token_source` for the server's own count."""
 
 
 @dataclass(frozen=True)
@@ -136,9 +129,9 @@ class Verdict:
 class Facts:
     """All that a verdict is drawn from."""
 
-    requests: Row
+    requests: Rows
     """The measured requests (warm-up left out), in schedule order."""
-    all_requests: Row
+    all_requests: Rows
     summary: Mapping[str, Any]
     """What `_core.summarize` returned."""
     client: Mapping[str, Any]
@@ -640,19 +633,19 @@ def _absent(name: str, limit: float | None, why: str) -> Finding:
     return Finding(name, None, limit, text=why)
 
 
-def _difference_ms(rows: Row, later: str, earlier: str) -> Times:
+def _difference_ms(rows: Rows, later: str, earlier: str) -> Times:
     both = where(rows, (rows[later] != ABSENT_NS) & (rows[earlier] != ABSENT_NS))
     return np.asarray((both[later] - both[earlier]) / 1e6, dtype=np.float64)
 
 
-def _client_lag_ms(rows: Row) -> Times:
+def _client_lag_ms(rows: Rows) -> Times:
     """sent − max(scheduled, slot, connected); an absent time is the most negative number and never the maximum."""
     sent = where(rows, rows["sent_ns"] != ABSENT_NS)
     ready = np.maximum(np.maximum(sent["scheduled_ns"], sent["slot_ns"]), sent["connected_ns"])
     return np.asarray((sent["sent_ns"] - ready) / 1e6, dtype=np.float64)
 
 
-def _last_wait_ms(rows: Row) -> float:
+def _last_wait_ms(rows: Rows) -> float:
     """How long the request sent last was held back by the limit and by connecting."""
     sent = where(rows, rows["sent_ns"] != ABSENT_NS)
     last = sent[int(sent["sent_ns"].argmax())]

@@ -14,7 +14,7 @@ import pytest
 from support import result_file
 
 import llmbench as lb
-from llmbench import evaluation, results, steadiness
+from llmbench import evaluation, result_storage, steadiness
 from llmbench.errors import ResultsError
 from llmbench.plots import RESULT_FIGURES
 from llmbench.request_rows import ABSENT_NS
@@ -125,10 +125,10 @@ def written(path: Path, rows: Rows) -> Path:
 def finished(path: Path, client: Mapping[str, Any], source: Callable[[Path], Any]) -> Path:
     """As the end of a run leaves it."""
     summary, verdict, messages = evaluation.evaluate(source(path), CONFIG, CLIENT | dict(client))
-    results.write_run(
+    result_storage.write_run(
         path,
         {
-            **results.read_run(path),
+            **result_storage.read_run(path),
             "status": "finished",
             "summary": summary,
             "verdict": verdict.to_dict(),
@@ -173,7 +173,7 @@ def test_ways_into_a_run(name: str, tmp_path: Path) -> None:
     check(torn)
     check_rows(torn)
     stored = None
-    for source in (results.load_table, lambda path: path):
+    for source in (result_storage.load_table, lambda path: path):
         whole = lb.load_result(finished(path, client, source))
         check(whole)
         check_rows(whole)

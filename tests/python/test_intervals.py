@@ -16,7 +16,8 @@ from support import result_file
 
 import llmbench as lb
 from llmbench import _core, evaluation, report, timing
-from llmbench.results import Interval, Result
+from llmbench.results import Result
+from llmbench.summary import Interval
 from llmbench.verdict import Verdict
 
 MS = 1_000_000

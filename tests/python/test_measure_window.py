@@ -13,7 +13,7 @@ import pytest
 from support import result_file
 
 import llmbench as lb
-from llmbench import evaluation, measure_window, results
+from llmbench import evaluation, measure_window, result_storage
 from llmbench.errors import ConfigError
 
 MS = 1_000_000
@@ -114,7 +114,7 @@ def test_requests_count_where_they_were_sent_and_tokens_where_they_came(tmp_path
     assert summary["usage_checked"] == 10  # whole answers of the whole load
     assert verdict.evidence["failures"]["details"]["ended"] == 5
     # And again from the file, whose rows have been given their phase.
-    results.mark_cooldown(path, summary["measure_window"]["end_s"])
+    result_storage.mark_cooldown(path, summary["measure_window"]["end_s"])
     database = sqlite3.connect(path)
     phases = database.execute(
         "SELECT phase, count(*) FROM request GROUP BY phase ORDER BY min(id)"
@@ -123,10 +123,10 @@ def test_requests_count_where_they_were_sent_and_tokens_where_they_came(tmp_path
     assert phases == [("warmup", 3), ("measure", 5), ("cooldown", 5)]
     again, _, _ = evaluation.evaluate(path, CONFIG, CLIENT)
     assert again == summary
-    from_table, _, _ = evaluation.evaluate(results.load_table(path), CONFIG, CLIENT)
+    from_table, _, _ = evaluation.evaluate(result_storage.load_table(path), CONFIG, CLIENT)
     assert from_table == summary
     stored = {"summary": summary, "verdict": verdict.to_dict(), "client": CLIENT}
-    results.write_run(path, results.read_run(path) | stored)
+    result_storage.write_run(path, result_storage.read_run(path) | stored)
     loaded = lb.load_result(path)
     assert len(loaded.to_json(detailed=True)["ttfts"]) == 5
     assert "cool-down   5 requests left out; measured from 1.0 s to 3.0 s" in loaded.report()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import graphlib
 import importlib.metadata
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,3 +68,30 @@ def test_no_module_bears_the_name_of_a_public_function() -> None:
     modules = {path.stem for path in Path(llmbench.__file__).parent.glob("*.py")}
     functions = {name for name in llmbench.__all__ if callable(getattr(llmbench, name))}
     assert not modules & functions
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    """What a module imports at any time, also within functions; not for its types alone."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{each.name}" for each in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        else:
+            yield from _imported(node)
+
+
+def test_no_module_needs_itself() -> None:
+    """Data flows one way: rows, evaluation, result, report."""
+    root = Path(llmbench.__file__).parent
+    modules = {
+        ".".join(("llmbench", *file.relative_to(root).with_suffix("").parts)).removesuffix(".__init__"): file
+        for file in root.rglob("*.py")
+    }
+    needs = {}
+    for name, file in modules.items():
+        found = set(_imported(ast.parse(file.read_text(encoding="utf-8"))))
+        needs[name] = {each if each in modules else each.rpartition(".")[0] for each in found} - {name}
+    graphlib.TopologicalSorter(needs).prepare()

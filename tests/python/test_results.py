@@ -13,9 +13,10 @@ import pytest
 from support import result_file
 
 import llmbench as lb
-from llmbench import evaluation, result_json, results
+from llmbench import evaluation, result_json, result_storage
 from llmbench.errors import MissingExtraError, ResultsError
-from llmbench.results import Distribution, Result
+from llmbench.results import Result
+from llmbench.summary import Distribution
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "result.json"
 MS = 1_000_000
@@ -109,7 +110,7 @@ def database(path: Path, run: dict[str, Any] | None = None) -> Path:
 @pytest.fixture
 def result(tmp_path: Path) -> Result:
     path = database(tmp_path / "a.llmbench")
-    table = results.load_table(path)
+    table = result_storage.load_table(path)
     summary, verdict, messages = evaluation.evaluate(table, CONFIG, CLIENT)
     stored = {
         "status": "finished",
@@ -123,7 +124,7 @@ def result(tmp_path: Path) -> Result:
         "start_unix_ns": 1_700_000_000_123_456_789,
         "error_messages": messages,
     }
-    results.write_run(path, stored)
+    result_storage.write_run(path, stored)
     return lb.load_result(path)
 
 
@@ -354,21 +355,21 @@ def test_secrets_leave_no_bytes_in_the_file(tmp_path: Path) -> None:
     rows = [request(i, **(FAILED | {"error": f"you sent sk-hidden-{'x' * 300}"})) for i in range(50)]
     result_file.write(path, rows)
     assert b"sk-hidden" in path.read_bytes()
-    results.blank_secrets(path, ("sk-hidden",))
+    result_storage.blank_secrets(path, ("sk-hidden",))
     assert b"sk-hidden" not in path.read_bytes()
-    assert "you sent **********" in results.load_table(path).errors[0]
+    assert "you sent **********" in result_storage.load_table(path).errors[0]
 
 
 def test_writing_where_nothing_can_be_written(result: Result, tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="cannot write"):
         result.save_json(tmp_path / "absent" / "a.json")
     with pytest.raises(ResultsError, match="cannot write"):
-        results.write_run(tmp_path / "absent" / "a.llmbench", {})
+        result_storage.write_run(tmp_path / "absent" / "a.llmbench", {})
 
 
 def test_a_run_row_is_replaced_not_added(result: Result) -> None:
     assert result.path is not None
-    results.write_run(result.path, {"a": math.nan, "b": np.float64(2), "c": np.arange(2)})
+    result_storage.write_run(result.path, {"a": math.nan, "b": np.float64(2), "c": np.arange(2)})
     with sqlite3.connect(result.path) as opened:
         rows = opened.execute("SELECT json FROM run").fetchall()
     opened.close()

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pytest
 
 from llmbench import steadiness
-from llmbench.results import Events, Result, load_result
+from llmbench.request_rows import Events
+from llmbench.results import Result, load_result
 from llmbench.steadiness import Bins, bins, growth, steady_state, trend, ttft_growth
 from llmbench.verdict import Verdict
 
@@ -170,7 +171,9 @@ def test_filling_up_is_left_out() -> None:
     steady = steady_state(found, open_loop=True)
     assert (steady.begin, steady.end) == (5, found.sending)
     short = steady_state(replace(found, sending=24), open_loop=True)
-    assert "24 whole seconds, and the server was filling up for 5 of them; it takes 20" in short.absent_because
+    assert (
+        "24 whole seconds, and the server was filling up for 5 of them; it takes 20" in short.absent_because
+    )
     assert short.absent_because.endswith(": send for 26 s")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from llmbench.errors import ResultsError
-from llmbench.results import Events
+from llmbench.request_rows import Events
 from llmbench.truth import KERNEL, MERGED, TrueTimes, Uncertainty, compare, read_truth
 
 ROW = np.dtype(

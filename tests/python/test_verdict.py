@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from llmbench import verdict
-from llmbench.verdict import ABSENT_NS, STATUSES, Facts, Verdict, judge
+from llmbench.request_rows import ABSENT_NS, HTTP10, TURN_STAMPED
+from llmbench.verdict import STATUSES, Facts, Verdict, judge
 
 ROW = np.dtype(
     [
@@ -209,7 +210,7 @@ def test_late_reads_matter_where_the_kernel_gave_no_times() -> None:
     late = {"read_lateness_ms": {"count": 9, "p50": 0.1, "p99": 0.9, "max": 2.0}}
     assert judge(facts(client=late)).status == "VALID"
     made = rows()
-    made["flags"][:50] = verdict.TURN_STAMPED
+    made["flags"][:50] = TURN_STAMPED
     found = judge(facts(made, client=late))
     assert found.status == "CLIENT-LIMITED"
     assert "p99 0.90 ms, limit 0.50 ms" in found.reasons[0]
@@ -366,7 +367,7 @@ def test_evidence_is_stored_with_its_numbers(name: str, details: dict[str, Any])
 def test_retried_requests_are_named() -> None:
     made = rows()
     made["attempts"][:2] = 2
-    made["flags"][0] = verdict.HTTP10
+    made["flags"][0] = HTTP10
     words = " ".join(judge(facts(made)).warnings)
     assert "2 requests (0.2%) were written again" in words
     assert "HTTP/1.0" in words

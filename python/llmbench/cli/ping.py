@@ -81,7 +81,7 @@ def main(argv: list[str]) -> int:
 def describe(result: Result) -> dict[str, Any]:
     """The one request of the result; times are milliseconds from the moment it was sent."""
     from llmbench import _core
-    from llmbench.verdict import ABSENT_NS
+    from llmbench.request_rows import ABSENT_NS
 
     row = result.requests[0]
     sent = int(row["sent_ns"])

@@ -15,7 +15,8 @@ from llmbench.errors import ConfigError, ResultsError
 from llmbench.plots.latency_cdf import latency_cdf
 from llmbench.plots.latency_samples import METRICS, latency_samples
 from llmbench.plots.percentiles import percentiles
-from llmbench.results import Events, Plots
+from llmbench.request_rows import Events
+from llmbench.results import Plots
 
 CheckPicture = Callable[[Axes, str], None]
 MakeRows = Callable[..., npt.NDArray[np.void]]

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from llmbench.errors import ConfigError, ResultsError
 from llmbench.plots.timeline import timeline
 from llmbench.plots.token_timeline import token_timeline
-from llmbench.results import Events
+from llmbench.request_rows import Events
 from llmbench.verdict import Verdict
 
 CheckPicture = Callable[[Axes, str], None]
