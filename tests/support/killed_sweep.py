@@ -47,8 +47,9 @@ class Kill:
 
     signum: signal.Signals
     moment_s: float
-    """After the start; a sweep that is done by then is not killed."""
+    """After the start."""
     exit_code: int
+    """0 where the sweep had come to its end before."""
     results: int
     gone_after_s: float
     """Between the end of the sweep's own process and that of the last one it had started."""
@@ -81,35 +82,42 @@ class KilledSweep:
         return time.monotonic() - begun
 
     def chain(
-        self, seed: int, span_s: float, kills: int, on_kill: Callable[[Kill], None] = lambda _: None
-    ) -> None:
-        """Kills the sweep at random moments of its first `span_s` seconds, then lets it finish. Raises AssertionError
-        for what must not be: a result that is gone again, a process or a record that is left, another set of results.
-        """
-        chance = random.Random(seed)
+        self,
+        chance: random.Random,
+        span_s: float,
+        kills: int,
+        on_kill: Callable[[Kill], None] = lambda _: None,
+    ) -> int:
+        """Kills the sweep at random moments, at most so many times, until it comes to its end, and returns how often it
+        was killed. `span_s` is how long it takes when left alone. Raises AssertionError for what must not be: a result
+        that is gone again, a process or a record that is left, another set of results."""
         kept: set[str] = set()
-        for _ in range(kills):
-            kill, shown = self._kill(chance.choice(SIGNALS), chance.uniform(0, span_s))
-            on_kill(kill)
+        for killed in range(kills + 1):
+            # What is left of it takes its share of the time, and the start as long as a point.
+            share = (1 + len(RESULTS - kept)) / (1 + len(RESULTS))
+            moment_s = chance.uniform(0, share * span_s) if killed < kills else None
+            kill, shown = self._kill(chance.choice(SIGNALS), moment_s)
             assert kept <= self.results(), f"{kill}: {kept - self.results()} is gone: {shown}"
             kept = self.results()
-        with self.start() as last:
-            shown, _ = last.communicate(timeout=120)
-        assert last.returncode == 0, shown
-        assert self.results() == RESULTS
+            if kill.exit_code == 0:
+                break
+            on_kill(kill)
+        assert kill.exit_code == 0, shown
+        assert kept == RESULTS
         for path in (self.directory / "results_sim").glob("*.json"):
             assert read_json(path).completed == REQUESTS
             assert path.with_suffix(".llmbench").exists()
-        assert not self.processes()
         assert not list(self.state.glob("*.json"))
+        return killed
 
-    def _kill(self, signum: signal.Signals, moment_s: float) -> tuple[Kill, str]:
+    def _kill(self, signum: signal.Signals, moment_s: float | None) -> tuple[Kill, str]:
+        """Starts the sweep and kills it after so many seconds, or never."""
         with self.start() as victim:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                victim.wait(moment_s)
+                victim.wait(120 if moment_s is None else moment_s)
             victim.send_signal(signum)
             shown, _ = victim.communicate(timeout=60)
-        told = f"{signum.name} at {moment_s:.3f} s: {shown}"
+        told = f"{signum.name} at {moment_s} s: {shown}"
         # Before our handlers are there, a signal ends Python in its own way.
         early = victim.returncode == 1 and "KeyboardInterrupt" in shown
         assert early or victim.returncode in (0, -signum, 128 + signum), f"{victim.returncode} of {told}"
@@ -118,7 +126,7 @@ class KilledSweep:
             assert time.monotonic() < ended + _PATIENCE_S, f"{told}: left {left}"
             time.sleep(0.01)
         gone_after_s = time.monotonic() - ended
-        return Kill(signum, moment_s, victim.returncode, len(self.results()), gone_after_s), shown
+        return Kill(signum, moment_s or 0.0, victim.returncode, len(self.results()), gone_after_s), shown
 
     def results(self) -> set[str]:
         return {path.name for path in (self.directory / "results_sim").glob("*.json")}
