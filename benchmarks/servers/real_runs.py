@@ -407,4 +407,7 @@ run's verdict is INVALID. llama.cpp counts no requests, and only the prompt toke
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # the sweep got it too, and has stopped its server
+        sys.exit(130)
