@@ -21,6 +21,10 @@ sys.path[:0] = [str(TESTS), str(TESTS.parent / "python")]
 from support.killed_sweep import Kill, KilledSweep  # noqa: E402 - found on the path set above
 
 
+_EACH = 5
+"""Kills of one sweep, at most: after that it is let go to its end."""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Kill sweeps at random moments.")
     parser.add_argument("--kills", type=int, default=50, metavar="N", help="in all (default 50)")
@@ -52,7 +56,7 @@ def main() -> int:
             directory.mkdir()
             before = kills
             try:
-                KilledSweep(directory).chain(chance, span_s, options.kills - kills, tell)
+                KilledSweep(directory).chain(chance, span_s, min(_EACH, options.kills - kills), tell)
             except AssertionError as error:
                 failed += 1
                 kills = max(kills, before + 1)
