@@ -20,7 +20,6 @@ sys.path[:0] = [str(TESTS), str(TESTS.parent / "python")]
 
 from support.killed_sweep import Kill, KilledSweep  # noqa: E402 - found on the path set above
 
-
 _EACH = 5
 """Kills of one sweep, at most: after that it is let go to its end."""
 
