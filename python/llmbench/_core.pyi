@@ -222,6 +222,30 @@ def check_wire_rules(wire_format: str, wire_rules: str) -> None:
 def guess_wire_format(answer: bytes, /) -> list[str]:
     """The wire formats an answer of these bytes looks like, likeliest first."""
 
+class Http2Exchange:
+    """One request and its response over an HTTP/2 connection of their own, from bytes to bytes."""
+
+    def __init__(self, fields: Sequence[tuple[str, str]], body: bytes) -> None:
+        """Pseudo-header fields first, names in lower case."""
+    def receive(self, data: bytes, /) -> None: ...
+    def close(self) -> None:
+        """The connection has ended."""
+    def take_output(self) -> bytes:
+        """What is to be sent."""
+    def take_body(self) -> bytes:
+        """The body that came since the last call."""
+    @property
+    def status(self) -> int:
+        """0 before the response's head came."""
+    @property
+    def fields(self) -> list[tuple[str, str]]: ...
+    @property
+    def over(self) -> bool:
+        """The response is whole, or will not become so."""
+    @property
+    def error(self) -> str:
+        """Why it will not; empty otherwise."""
+
 class SimServer:
     """The simulated LLM server, serving from threads of its own until stopped. docs/simulator.md has the
     `options`."""

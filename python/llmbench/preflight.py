@@ -20,6 +20,7 @@ from llmbench import _core, recognition, secrecy
 from llmbench.backends import get
 from llmbench.endpoint import Endpoint
 from llmbench.errors import ConfigError, LlmbenchError, ServerUnreachableError
+from llmbench.http2 import Http2Connection, NotHttp2Error
 
 _SHOWN_MODELS = 20
 _LARGEST_ANSWER = 8 << 20
@@ -335,7 +336,20 @@ def _connect(endpoint: Endpoint, timeout_s: float) -> None:
 
 
 def open_connection(endpoint: Endpoint, timeout_s: float | None) -> http.client.HTTPConnection:
-    """A connection of the standard library's to where the endpoint says, made when first used."""
+    """A connection to where the endpoint says, made when first used, as `http.client` has them.
+
+    It speaks HTTP/2 where `--http2` asks for that. A server of gRPC has no pages: who asks it for some wants to know
+    what else answers there, which HTTP/1.1 does.
+    """
+    connection = _http1_connection(endpoint, timeout_s)
+    if not endpoint.http2:
+        return connection
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    usual = endpoint.port == (443 if endpoint.scheme == "https" else 80)
+    return Http2Connection(connection, endpoint.scheme, host if usual else f"{host}:{endpoint.port}")
+
+
+def _http1_connection(endpoint: Endpoint, timeout_s: float | None) -> http.client.HTTPConnection:
     if endpoint.unix_socket is not None:
         return _UnixConnection(endpoint.unix_socket, endpoint.host, timeout_s)  # type: ignore[arg-type]
     host, port = endpoint.host, endpoint.port
@@ -363,6 +377,13 @@ def open_connection(endpoint: Endpoint, timeout_s: float | None) -> http.client.
 
 
 def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
+    context = _trusting_context(endpoint)
+    if endpoint.speaks_http2:
+        context.set_alpn_protocols(["h2"] if endpoint.http2 else ["h2", "http/1.1"])
+    return context
+
+
+def _trusting_context(endpoint: Endpoint) -> ssl.SSLContext:
     if endpoint.insecure:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
@@ -395,15 +416,26 @@ def _explained(endpoint: Endpoint, url: str, error: Exception, timeout_s: float)
         hint = ""
         if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
             hint = ": does the server speak http?"
-        elif isinstance(error, ssl.SSLEOFError) or error.reason in _CERTIFICATE_WANTED:
+        elif isinstance(error, ssl.SSLEOFError):
+            hint = (
+                ": does the server speak http? Or does it want a client certificate? None can be given: put a proxy "
+                "in front"
+            )
+        elif error.reason in _CERTIFICATE_WANTED:
             hint = ": does the server want a client certificate? None can be given: put a proxy in front"
         return ServerUnreachableError(f"{at}: no TLS connection ({error.reason or error}){hint}")
     if isinstance(error, ConnectionRefusedError | FileNotFoundError):
         return _NotReadyError(f"no server at {at}, connection refused: is the server up?")
+    if isinstance(error, TimeoutError) and "handshake" in str(error):
+        return ServerUnreachableError(
+            f"{at}: no answer to the TLS handshake within {timeout_s:g} s: does the server speak http?"
+        )
     if isinstance(error, TimeoutError):
         return _NotReadyError(
             f"{at} did not answer within {timeout_s:g} s: is the server up, and the port right?"
         )
+    if isinstance(error, NotHttp2Error):
+        return ConfigError(f"{at}: {error}: leave --http2 out, or give the port that speaks it")
     if isinstance(error, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError):
         hint = ": try https" if endpoint.scheme == "http" else ""
         return _NotReadyError(f"{at} closed the connection without an answer{hint}")

@@ -333,6 +333,7 @@ void Http2Transport::Break(Link& link, WireError error, const std::string& why) 
   const bool opening = link.state == Link::State::kOpening;
   Pool& pool = *link.pool;
   const bool warm = link.warm;
+  const bool certificate_wanted = link.connection->certificate_wanted();
   for (const auto& stream : streams_) {
     if (stream->link != &link || stream->ended) continue;
     const bool answered = stream->transfer.any_bytes();
@@ -350,8 +351,15 @@ void Http2Transport::Break(Link& link, WireError error, const std::string& why) 
       --warm_left_;
     } else {
       --pool.opening;
-      FailWaiting(pool, error == WireError::kProtocol ? Outcome::kProtocol : Outcome::kConnectRefused,
-                  error == WireError::kProtocol ? why : why + " before the server's first HTTP/2 frame");
+      if (error == WireError::kProtocol) {
+        FailWaiting(pool, Outcome::kProtocol, why);
+      } else if (certificate_wanted) {
+        FailWaiting(pool, Outcome::kTlsClientCert, kCertificateWanted);
+      } else {
+        const bool reset = error == WireError::kResetMidStream;
+        FailWaiting(pool, reset ? Outcome::kResetBeforeHeaders : Outcome::kEmptyReply,
+                    why + " before the server's first HTTP/2 frame");
+      }
     }
   }
   FinishEnded();

@@ -20,6 +20,7 @@ namespace {
 
 constexpr int kEventsPerTurn = 1024;
 constexpr size_t kReadBytes = 256 * 1024;
+constexpr char kTlsHandshakeRecord = 0x16;  // the first byte of a connection in TLS, and of no request
 
 // The kernel's receive time of the newest segment, CLOCK_REALTIME; 0 when it sent none.
 int64_t ReceiveTime(msghdr* message) {
@@ -310,6 +311,12 @@ void ServingLoop::OnReadable(uint32_t slot) {
     const int64_t stamp = ReceiveTime(&message);
     connection.received_ns = stamp != 0 ? kernel_clock_.ToMonotonic(stamp) : turn_ns_;
     if (connection.tls == nullptr) {
+      // A client that speaks TLS waits for an answer in TLS, which never comes.
+      if (connection.requests == 0 && connection.in.empty() && connection.http2 == nullptr &&
+          read_buffer_[0] == kTlsHandshakeRecord) {
+        Close(slot);
+        return;
+      }
       connection.in.append(read_buffer_.data(), static_cast<size_t>(n));
     } else {
       cipher_.clear();

@@ -80,14 +80,14 @@ class FieldDecoder final : public StreamDecoder {
 
   StreamEvent Read(std::string_view json, const FieldPlan& plan, Answer& answer, bool streamed) {
     simdjson::ondemand::document document;
-    FieldWalk walk(json, plan, captures_);
-    auto error = scratch_->Iterate(json, document);
-    if (!error) error = walk.Root(document);
-    if (error) {
-      FailJson(json, error, answer);
+    FieldWalk walk;
+    walk.error = scratch_->Iterate(json, document);
+    if (!walk.error) walk = WalkFields(json, document, plan, captures_);
+    if (walk.error) {
+      FailJson(json, walk.error, answer);
       return {};
     }
-    const FoundFields found(plan, captures_, walk.seen());
+    const FoundFields found(plan, captures_, walk.seen);
     if (const FieldPlan::Place* const place =
             found.ForEach(Field::kError, ValueKind::kError, nullptr, [](auto&) {})) {
       std::string message = ServerErrorMessageAt(*scratch_, json, place->pointer);
@@ -95,7 +95,7 @@ class FieldDecoder final : public StreamDecoder {
       return {};
     }
     if (!found.AsExpected()) {
-      if (streamed && walk.empty()) return {};  // says nothing at all
+      if (streamed && walk.empty) return {};  // says nothing at all
       FailSchema(json, Missing(plan), answer);
       return {};
     }

@@ -21,32 +21,15 @@ struct FieldCapture {
   std::array<uint32_t, FieldPlan::kMaxDepth> at;  // elements that `-` stood for
 };
 
-class FieldWalk {
- public:
-  // `captures` is emptied and then filled; it is the caller's so that its memory is kept.
-  FieldWalk(std::string_view json, const FieldPlan& plan, std::vector<FieldCapture>& captures)
-      : end_(json.data() + json.size()), plan_(plan), captures_(captures) {
-    captures_.clear();
-  }
-
-  // INCORRECT_TYPE where the root is no object and no array. What no pointer leads to is skipped unread: that
-  // a walk succeeds does not make the JSON valid.
-  simdjson::error_code Root(simdjson::ondemand::document& document);
-
-  uint64_t seen() const { return seen_; }  // a bit for each target that has a capture
-  bool empty() const { return !any_; }     // the root holds nothing
-
- private:
-  simdjson::error_code Members(simdjson::ondemand::object object, const FieldPlan::Node& node, size_t depth);
-  simdjson::error_code Elements(simdjson::ondemand::array array, const FieldPlan::Node& node, size_t depth);
-  simdjson::error_code Value(simdjson::ondemand::value value, const FieldPlan::Node& node, size_t depth);
-
-  const char* const end_;  // keys may be long; the padding behind the document is not
-  const FieldPlan& plan_;
-  std::vector<FieldCapture>& captures_;
-  std::array<uint32_t, FieldPlan::kMaxDepth> at_{};
-  uint64_t seen_ = 0;
-  bool any_ = false;
+struct FieldWalk {
+  simdjson::error_code error = simdjson::SUCCESS;  // INCORRECT_TYPE where the root is no object and no array
+  uint64_t seen = 0;                               // a bit for each target that has a capture
+  bool empty = true;                               // the root holds nothing
 };
+
+// `captures` is emptied and then filled; it is the caller's so that its memory is kept. What no pointer leads
+// to is skipped unread: that a walk succeeds does not make the JSON valid.
+FieldWalk WalkFields(std::string_view json, simdjson::ondemand::document& document, const FieldPlan& plan,
+                     std::vector<FieldCapture>& captures);
 
 }  // namespace llmbench::wire

@@ -38,7 +38,8 @@ void TokenCounts::Reset() {
 
 uint32_t TokenCounts::Keep(const FoundFields& found, size_t sequence, bool streamed, EventKind kind,
                            Answer& answer, const FieldCapture*& wrong) {
-  if (const int32_t prompt = CountOf(found, Field::kPromptTokens, wrong); prompt >= 0) {
+  const auto count = [&](Field field) { return found.LooksFor(field) ? CountOf(found, field, wrong) : -1; };
+  if (const int32_t prompt = count(Field::kPromptTokens); prompt >= 0) {
     answer.prompt_tokens = prompt;
     found.ForAll(Field::kPromptTokensMore, [&](const FieldCapture& capture) {
       if (IsKind(capture.token, ValueKind::kCount)) {
@@ -46,10 +47,10 @@ uint32_t TokenCounts::Keep(const FoundFields& found, size_t sequence, bool strea
       }
     });
   }
-  if (const int32_t cached = CountOf(found, Field::kCachedTokens, wrong); cached >= 0) {
+  if (const int32_t cached = count(Field::kCachedTokens); cached >= 0) {
     answer.cached_tokens = cached;
   }
-  if (const int32_t thought = CountOf(found, Field::kReasoningTokens, wrong); thought >= 0) {
+  if (const int32_t thought = count(Field::kReasoningTokens); thought >= 0) {
     answer.reasoning_tokens = thought;
   }
 
@@ -60,7 +61,7 @@ uint32_t TokenCounts::Keep(const FoundFields& found, size_t sequence, bool strea
     answer.token_ids = Sum(answer.token_ids, ids);
   }
   int32_t own = 0;
-  const int32_t output = CountOf(found, Field::kOutputTokens, wrong);
+  const int32_t output = count(Field::kOutputTokens);
   if (output < 0) {
     // A count that comes later is then not of one event.
     if (kind != EventKind::kNone) continuous_ = false;

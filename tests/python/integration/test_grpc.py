@@ -18,6 +18,7 @@ from support.tls import server_context
 
 import llmbench as lb
 from llmbench import sim
+from llmbench.preflight import ServerFacts
 
 TOKENS = 24
 
@@ -174,7 +175,9 @@ def test_http2_without_tls(tmp_path: Path) -> None:
     assert len(set(result.requests["connection"])) == 1
 
 
-def test_a_server_that_agrees_to_no_http2(tmp_path: Path) -> None:
+def test_a_server_that_agrees_to_no_http2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that did when it was asked before the run."""
+    monkeypatch.setattr("llmbench.preflight.check", lambda *args, **options: ServerFacts("m"))
     context: ssl.SSLContext = server_context(tmp_path / "ca.pem")
     with ScriptedServer(healthy, tls=context, get=models("m")) as server:
         measure(server.url, tmp_path, backend="vllm", http2=True, ca_file=str(tmp_path / "ca.pem"))

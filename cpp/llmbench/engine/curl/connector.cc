@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
+#include <string_view>
 #include <utility>
 
 #include "llmbench/engine/curl/tls_connection.h"
@@ -44,6 +45,15 @@ Outcome OutcomeOf(CURLcode code, CURL* easy, long socket_errno) {
     default:
       return OursToFix(os_errno) ? Outcome::kClientLimit : Outcome::kConnectRefused;
   }
+}
+
+// Whether a handshake failed as it does where nobody speaks TLS: something else came, or nothing, or the end.
+bool LooksLikePlainHttp(std::string_view error) {
+  for (const char* sign : {"wrong version number", "packet length too long", "record layer failure",
+                           "unexpected eof", "SSL_ERROR_SYSCALL", "Connection reset"}) {
+    if (error.find(sign) != std::string_view::npos) return true;
+  }
+  return false;
 }
 
 constexpr unsigned char kHttp2Offer[] = {2, 'h', '2'};
@@ -86,8 +96,9 @@ std::string AgreedProtocol(CURL* easy) {
 struct Connector::Attempt {
   Easy easy{curl_easy_init()};
   uint64_t ticket = 0;
-  int socket_errno = 0;  // why socket() failed; libcurl does not tell
-  bool http2 = false;    // to be offered
+  int socket_errno = 0;      // why socket() failed; libcurl does not tell
+  bool http2 = false;        // to be offered
+  bool handshaking = false;  // TCP stands, TLS has begun
   bool certificate_wanted = false;
   char error[CURL_ERROR_SIZE] = {};
 
@@ -95,6 +106,7 @@ struct Connector::Attempt {
   static CURLcode OnTlsContext(CURL*, void* context, void* attempt) {
     auto* const self = static_cast<Attempt*>(attempt);
     auto* const tls = static_cast<SSL_CTX*>(context);
+    self->handshaking = true;
     SSL_CTX_set_ex_data(tls, CertificateWantedIndex(), &self->certificate_wanted);
     SSL_CTX_set_client_cert_cb(tls, &OnCertificateWanted);
     const bool failed = self->http2 && SSL_CTX_set_alpn_protos(tls, kHttp2Offer, sizeof kHttp2Offer) != 0;
@@ -186,7 +198,7 @@ void Connector::Start(uint64_t ticket) {
   auto attempt = MakeAttempt();
   attempt->ticket = ticket;
   attempt->socket_errno = 0;
-  attempt->certificate_wanted = false;
+  attempt->handshaking = attempt->certificate_wanted = false;
   attempt->error[0] = '\0';
   active_.push_back(std::move(attempt));
   Attempt* const started = active_.back().get();
@@ -288,9 +300,14 @@ void Connector::Finish(Attempt* attempt, CURLcode code) {
     opened.error = owner->socket_errno != 0  ? std::strerror(owner->socket_errno)
                    : owner->error[0] != '\0' ? owner->error
                                              : curl_easy_strerror(code);
-    if (owner->certificate_wanted && opened.outcome == Outcome::kTlsHandshake) {
+    if (opened.outcome == Outcome::kTimeoutConnect && owner->handshaking) {
+      opened.outcome = Outcome::kTlsHandshake;
+      opened.error = "no answer to the TLS handshake: does the server speak http?";
+    } else if (opened.outcome == Outcome::kTlsHandshake && owner->certificate_wanted) {
       opened.outcome = Outcome::kTlsClientCert;
       opened.error = kCertificateWanted;
+    } else if (opened.outcome == Outcome::kTlsHandshake && LooksLikePlainHttp(opened.error)) {
+      opened.error += ": does the server speak http?";
     }
     curl_multi_remove_handle(multi_.get(), easy);
     idle_.push_back(std::move(owner));
