@@ -24,6 +24,7 @@ def of_run(
     sent = where(rows, rows["sent_ns"] != ABSENT_NS)
     asked = (rows["outcome"] == _OK) & np.isin(rows["token_source"], _COUNTED) & (rows["asked_tokens"] >= 0)
     as_asked = rows["output_tokens"][asked] == rows["asked_tokens"][asked]
+    shorter = rows["output_tokens"][asked] < rows["asked_tokens"][asked]
     told = bool((rows["cached_tokens"] >= 0).any())
     cached, prompt = summary.get("cached_tokens") or 0, summary.get("input_tokens") or 0
     return {
@@ -31,6 +32,7 @@ def of_run(
         "retried_share": _mean(sent["attempts"] > 1),
         "cached_share": cached / prompt if told and prompt else None,
         "length_ok_share": _mean(as_asked) if ignore_eos else None,
+        "ended_early": None if ignore_eos else int(shorter.sum()),
         "achieved_concurrency": achieved_concurrency(rows, slots) if slots else None,
     }
 

@@ -76,6 +76,8 @@ def test_answers_of_the_asked_length() -> None:
     )
     assert of_run(table, ignore_eos=True)["length_ok_share"] == 0.5
     assert of_run(table)["length_ok_share"] is None
+    assert of_run(table, ignore_eos=True)["ended_early"] is None
+    assert of_run(table)["ended_early"] == 1
     assert of_run(table[2:], ignore_eos=True)["length_ok_share"] is None
 
 

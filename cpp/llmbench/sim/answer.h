@@ -71,6 +71,9 @@ struct Answer {
     for (const Choice& choice : choices) sum += choice.sent;
     return sum;
   }
+  // As the server's last word has it.
+  int64_t counted_tokens() const { return Counted(output_tokens()); }
+  int64_t Counted(int64_t tokens) const { return fault.is(FaultKind::kWrongUsage) ? 2 * tokens : tokens; }
 };
 
 }  // namespace llmbench::sim

@@ -40,6 +40,7 @@ constexpr Name kNames[] = {
     {"abort", FaultKind::kAbort},
     {"no-done", FaultKind::kNoDone},
     {"double-done", FaultKind::kDoubleDone},
+    {"wrong-usage", FaultKind::kWrongUsage},
     {"trailers", FaultKind::kTrailers},
     {"continues", FaultKind::kContinues},
     {"slow-head", FaultKind::kSlowHead},

@@ -43,6 +43,7 @@ enum class FaultKind {
   kAbort,       // the finish reason is "abort"
   kNoDone,      // no [DONE], or what else ends the stream
   kDoubleDone,  // [DONE] twice
+  kWrongUsage,  // the final count of output tokens is twice what was sent
   kTrailers,    // HTTP trailers
   // Throughout.
   kContinues,  // three 100 Continue in front

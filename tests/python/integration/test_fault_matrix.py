@@ -8,6 +8,7 @@ wire format has a dress.
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator
@@ -34,6 +35,7 @@ from support.scripted_server import (
 from support.tls import server_context
 
 import llmbench as lb
+from llmbench import sim
 from llmbench.backends import BACKENDS
 from llmbench.preflight import ServerFacts
 
@@ -335,7 +337,7 @@ def preflight(name: str) -> dict[str, Iterable[Step]]:
 def run(name: str, server: ScriptedServer, directory: Path, requests: int, **options: Any) -> lb.Result:
     return lb.run(
         lb.Endpoint(server.url, backend=name, model="m", api_key="secret"),
-        lb.workloads.random(input_tokens=4, output_tokens=4, n=requests),
+        lb.workloads.random(input_tokens=4, output_tokens=options.pop("output_tokens", COUNT), n=requests),
         lb.load.closed(concurrency=options.pop("concurrency", 8)),
         result_dir=directory,
         **options,
@@ -428,6 +430,90 @@ def test_a_server_that_stops_reading(name: str, monkeypatch: pytest.MonkeyPatch)
     assert 0 < int(result.requests["bytes_out"][0]) < 10 << 20
 
 
+def with_usage(piece: bytes, dress: Dress, tokens: int) -> bytes:
+    """An event of OpenAI's that says how many tokens there were so far, as its servers do when asked to."""
+    event = json.loads(piece.removeprefix(b"data: "))
+    return dress.event({**event, "usage": {"prompt_tokens": 1, "completion_tokens": tokens}})
+
+
+COUNTED_TWICE = [
+    name
+    for name in PRESETS
+    if BACKENDS[name].wire_format in ("openai-completions", "openai-chat", "tgi", "sglang", "llamacpp")
+]
+"""Whose servers can tell how many tokens each event holds, and how many there were in all."""
+
+
+@pytest.mark.parametrize("name", COUNTED_TWICE)
+def test_usage_that_disagrees_with_what_was_counted(name: str, tmp_path: Path) -> None:
+    """Row 48: both are kept, and the run says that they disagree."""
+    preset = BACKENDS[name]
+    dress = DRESSES[preset.wire_format]
+    claimed = 2 * COUNT + 1
+
+    def script(request: Request) -> Iterable[Step]:
+        server = Server(dress, preset.streams, request)
+        pieces, tail = server.pieces(), server.tail()
+        if preset.wire_format.startswith("openai"):
+            pieces = [with_usage(piece, dress, i + 1) for i, piece in enumerate(pieces)]
+        if not number(request) % 2:
+            return server.in_chunks(*pieces, tail)
+        wrong, right = (
+            [
+                f'"{key}":{count}'.encode()
+                for key in ("completion_tokens", "generated_tokens", "tokens_predicted")
+            ]
+            for count in (claimed, COUNT)
+        )
+        # TGI's last event is the one that tells.
+        bodies = [b"".join(pieces[:-1]), pieces[-1], tail]
+        last = 1 if preset.wire_format == "tgi" else 2
+        for told, meant in zip(wrong, right, strict=True):
+            bodies[last] = bodies[last].replace(meant, told)
+        return server.in_chunks(*bodies)
+
+    with ScriptedServer(script, get=preflight(name)) as server:
+        result = run(name, server, tmp_path, 4)
+    assert outcomes(result) == ["ok"] * 4
+    assert list(result.requests["output_tokens"]) == [COUNT, claimed] * 2
+    assert [int(held.sum()) for held in tokens_of_requests(result)] == [COUNT] * 4
+    assert (result.summary.usage_checked, result.summary.usage_apart) == (4, 2)
+    assert result.verdict.status == "INVALID"
+    assert any("2 of 4 answers hold another number of tokens" in reason for reason in result.verdict.reasons)
+
+
+def tokens_of_requests(result: lb.Result) -> Iterator[Any]:
+    """What the events of each request say they hold, in schedule order."""
+    events = result.events
+    for i in range(len(result.requests)):
+        yield events.tokens[events.offsets[i] : events.offsets[i + 1]]
+
+
+COUNTING = [name for name in PRESETS if DRESSES[BACKENDS[name].wire_format].counts]
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_answers_shorter_than_was_asked_for(name: str, tmp_path: Path) -> None:
+    """Row 49: the run says so, and what to do about it."""
+    preset = BACKENDS[name]
+    dress = DRESSES[preset.wire_format]
+
+    def script(request: Request) -> Iterable[Step]:
+        server = Server(dress, preset.streams, request)
+        return server.in_chunks(*server.pieces(), server.tail())
+
+    asked = 3 * COUNT
+    with ScriptedServer(script, get=preflight(name)) as server:
+        short = run(name, server, tmp_path, 4, output_tokens=asked)
+        whole = run(name, server, tmp_path, 4)
+    assert list(short.requests["output_tokens"]) == [COUNT] * 4
+    assert list(short.requests["asked_tokens"]) == [asked] * 4
+    told = [warning for warning in short.verdict.warnings if "4 of 4 answers ended before" in warning]
+    assert len(told) == 1
+    assert "--ignore-eos" in told[0]
+    assert not any("ended before" in warning for warning in whole.verdict.warnings)
+
+
 @pytest.fixture(scope="module")
 def full_backlog() -> Iterator[str]:
     """Row 3: an address that takes no more connections and does not say so."""
@@ -452,6 +538,10 @@ class Address:
     told: str
     """Before a run; nothing where that takes as long as the time-out of the question that is asked then."""
     ca_file: Path | None = None
+    connect_timeout: float = 10
+    http2_outcome: str | None = None
+    """Where HTTP/2 ends otherwise."""
+    http2_told: str | None = None
 
 
 @pytest.fixture(scope="module")
@@ -465,6 +555,7 @@ def addresses(full_backlog: str, tmp_path_factory: pytest.TempPathFactory) -> It
         ca_file = tmp_path_factory.mktemp("ca") / "ca.pem"
         context = server_context(ca_file, *names, **options)
         context.maximum_version = newest
+        context.set_alpn_protocols(["h2", "http/1.1"])
         return stack.enter_context(ScriptedServer(never, tls=context)).url, ca_file
 
     with contextlib.ExitStack() as stack:
@@ -477,32 +568,40 @@ def addresses(full_backlog: str, tmp_path_factory: pytest.TempPathFactory) -> It
         mutual_12, mutual_12_ca = behind_tls(client_certificate=True, newest=ssl.TLSVersion.TLSv1_2)
         refusal = [b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", CLOSE]
         plain = stack.enter_context(ScriptedServer(never, on_connect=lambda number: refusal)).url
+        silent = stack.enter_context(ScriptedServer(never, on_connect=lambda number: [STALL])).url
+        simulated = stack.enter_context(sim.Server(ttft_ms=1, itl_ms=1)).url
         yield [
             Address(1, nobody, "connect_refused", "is the server up"),
-            Address(3, full_backlog, "timeout_connect", ""),
+            Address(3, full_backlog, "timeout_connect", "", connect_timeout=0.3),
             Address(56, expired, "tls_expired", "expired", expired_ca),
             Address(57, elsewhere, "tls_verify", "localhost", elsewhere_ca),
             Address(57, trusted, "tls_verify", "--ca-file"),
             Address(58, plain.replace("http:", "https:"), "tls_handshake", "speak http[?]"),
+            Address(
+                58, silent.replace("http:", "https:"), "tls_handshake", "speak http[?]", connect_timeout=0.3
+            ),
+            Address(58, simulated.replace("http:", "https:"), "tls_handshake", "speak http[?]"),
             Address(59, mutual, "tls_client_cert", "client certificate", mutual_ca),
             Address(59, mutual_12, "tls_client_cert", "client certificate", mutual_12_ca),
             Address(60, trusted.replace("https:", "http:"), "reset_before_headers", "https", ca_file),
         ]
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    ("name", "http2"), [*((name, False) for name in PRESETS), *((name, True) for name in [*PRESETS, GRPC])]
+)
 def test_a_connection_that_comes_to_nothing(
-    name: str, addresses: list[Address], monkeypatch: pytest.MonkeyPatch
+    name: str, http2: bool, addresses: list[Address], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before a run it is one error that says what to do; in a run, when the server only then turned so, a class."""
 
     def attempt(address: Address) -> lb.Result:
         ca_file = str(address.ca_file) if address.ca_file else None
         return lb.run(
-            lb.Endpoint(address.url, backend=name, model="m", ca_file=ca_file),
+            lb.Endpoint(address.url, backend=name, model="m", ca_file=ca_file, http2=http2),
             lb.workloads.random(input_tokens=4, output_tokens=4, n=1),
             lb.load.closed(concurrency=1),
-            connect_timeout=0.3 if address.outcome == "timeout_connect" else 10,
+            connect_timeout=address.connect_timeout,
             save=False,
         )
 
@@ -510,9 +609,10 @@ def test_a_connection_that_comes_to_nothing(
     for address in addresses:
         # Whoever asks nothing connects to a TLS server like to any other.
         if address.told and (asks or address.row not in (59, 60)):
-            with pytest.raises(lb.errors.LlmbenchError, match=address.told):
+            told = (http2 and address.http2_told) or address.told
+            with pytest.raises(lb.errors.LlmbenchError, match=told):
                 attempt(address)
 
     monkeypatch.setattr("llmbench.preflight.check", lambda *args, **options: ServerFacts("m"))
     seen = {address: outcomes(attempt(address)) for address in addresses}
-    assert seen == {address: [address.outcome] for address in addresses}
+    assert seen == {address: [(http2 and address.http2_outcome) or address.outcome] for address in addresses}

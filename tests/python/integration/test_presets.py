@@ -132,8 +132,6 @@ def test_every_backend_is_here() -> None:
 def test_streams(name: str, dress: str, tmp_path: Path) -> None:
     log = tmp_path / "truth.jsonl"
     options = {"ttft_ms": 15, "itl_ms": 3, "truth": str(log), **DRESSES[dress]}
-    if "dress" in options and FRAMINGS[BACKENDS[name].wire_format] != "sse":
-        options["dress"] = options["dress"].replace("bom,", "")  # JSON has none
     with simulated(DIALECTS[name], **options) as url:
         result = measured(url, name)
     assert (result.summary.completed, result.summary.failed) == (REQUESTS, 0), result.error_messages
@@ -193,6 +191,35 @@ def test_lengths_are_forced(name: str, tmp_path: Path) -> None:
         result = measured(url, name, ignore_eos=True)
     assert result.summary.failed == 0, result.error_messages
     assert set(written(log).values()) == {TOKENS}
+
+
+CONTINUOUS = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
+
+
+@pytest.mark.parametrize(
+    ("name", "body"), [("vllm", CONTINUOUS), ("vllm-chat", CONTINUOUS), ("tgi", {}), ("llamacpp", {})]
+)
+def test_a_server_that_counts_wrongly(name: str, body: Mapping[str, Any], tmp_path: Path) -> None:
+    log = tmp_path / "truth.jsonl"
+    options = {"ttft_ms": 3, "itl_ms": 0.5, "faults": "wrong-usage=1", "truth": str(log)}
+    with simulated(DIALECTS[name], **options) as url:
+        result = measured(url, name, endpoint={"extra_body": body})
+    assert set(written(log).values()) == {TOKENS}
+    assert set(counts(result).values()) == {2 * TOKENS}
+    assert int(result.events.tokens.sum()) == REQUESTS * TOKENS
+    assert (result.summary.usage_checked, result.summary.usage_apart) == (REQUESTS, REQUESTS)
+    assert "than the server's usage says" in " ".join(result.verdict.reasons)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if BACKENDS[name].counts])
+def test_answers_that_end_early_are_told(name: str, tmp_path: Path) -> None:
+    options = {"ttft_ms": 3, "itl_ms": 0.5, "output_tokens": TOKENS - 2}
+    with simulated(DIALECTS[name], **options) as url:
+        result = measured(url, name)
+    assert set(counts(result).values()) == {TOKENS - 2}
+    assert f"{REQUESTS} of {REQUESTS} answers ended before the asked length" in " ".join(
+        result.verdict.warnings
+    )
 
 
 @pytest.mark.parametrize("name", HTTP1)

@@ -61,7 +61,7 @@ class FastgenRest final : public DocumentDialect {
       reply.body += i == 0 ? "{\"finish_reason\":\"" : ",{\"finish_reason\":\"";
       reply.body += FinishReason(answer, i);
       reply.body += "\",\"generated_length\":";
-      AppendNumber(sent, &reply.body);
+      AppendNumber(answer.Counted(sent), &reply.body);
       reply.body += ",\"generated_text\":\"";
       AppendEventText(answer, {i, 0, sent, true}, false, Echoes(answer, false), &reply.body);
       reply.body += "\",\"prompt_length\":";

@@ -233,7 +233,7 @@ class LlamaCpp final : public Dialect {
     *out += "],\"id_slot\":0,\"stop\":true,\"model\":";
     AppendModel(answer, out);
     *out += ",\"tokens_predicted\":";
-    AppendNumber(choice.sent, out);
+    AppendNumber(answer.Counted(choice.sent), out);
     *out += ",\"tokens_evaluated\":";
     AppendNumber(prompt, out);
     *out += ",\"tokens_cached\":";

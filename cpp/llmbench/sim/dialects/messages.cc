@@ -128,7 +128,7 @@ class Messages final : public Dialect {
     payload += "\",\"stop_sequence\":null}";
     if (options_.usage != UsagePlace::kNone) {
       payload += ",\"usage\":";
-      AppendUsage(answer, answer.output_tokens(), &payload);
+      AppendUsage(answer, answer.counted_tokens(), &payload);
     }
     payload += '}';
     events->End();
@@ -159,7 +159,7 @@ class Messages final : public Dialect {
     body += "],\"stop_reason\":\"";
     body += StopReason(answer);
     body += "\",\"stop_sequence\":null,\"usage\":";
-    AppendUsage(answer, sent, &body);
+    AppendUsage(answer, answer.counted_tokens(), &body);
     body += '}';
     return reply;
   }

@@ -183,7 +183,7 @@ class Ollama final : public Dialect {
     add(",\"total_duration\":", now - answer.received_ns);
     add(",\"prompt_eval_count\":", answer.request.prompt_tokens() - answer.cached_tokens);
     add(",\"prompt_eval_duration\":", first - answer.received_ns);
-    add(",\"eval_count\":", answer.output_tokens());
+    add(",\"eval_count\":", answer.counted_tokens());
     add(",\"eval_duration\":", now - first);
     *out += '}';
   }

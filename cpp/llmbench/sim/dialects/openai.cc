@@ -255,9 +255,8 @@ void OpenAiDialect::AppendTokenIds(const Answer& answer, size_t choice, int64_t 
   *out += ']';
 }
 
-void OpenAiDialect::AppendUsage(const Answer& answer, std::string* out) const {
+void OpenAiDialect::AppendUsage(const Answer& answer, int64_t output, std::string* out) const {
   const int64_t prompt = answer.request.prompt_tokens();
-  const int64_t output = answer.output_tokens();
   *out += "{\"prompt_tokens\":";
   AppendNumber(prompt, out);
   *out += ",\"total_tokens\":";
@@ -285,7 +284,7 @@ void OpenAiDialect::EndEvent(const Answer& answer, bool last, std::string* out) 
   if (place == UsagePlace::kEvery || (place == UsagePlace::kLast && last) ||
       (place == UsagePlace::kAsked && answer.request.continuous_usage)) {
     *out += ",\"usage\":";
-    AppendUsage(answer, out);
+    AppendUsage(answer, place == UsagePlace::kLast ? answer.counted_tokens() : answer.output_tokens(), out);
   } else if (answer.form == kCompletion) {
     *out += ",\"usage\":null";
   }
@@ -399,7 +398,7 @@ void OpenAiDialect::Tail(const Answer& answer, EventStream* events) const {
     if (options_.usage_choices == UsageChoices::kEmpty) payload += ",\"choices\":[]";
     if (options_.usage_choices == UsageChoices::kNull) payload += ",\"choices\":null";
     payload += ",\"usage\":";
-    AppendUsage(answer, &payload);
+    AppendUsage(answer, answer.counted_tokens(), &payload);
     payload += '}';
     events->End();
   }
@@ -454,7 +453,7 @@ ServerReply OpenAiDialect::Document(const Answer& answer) const {
     body += '}';
   }
   body += "],\"usage\":";
-  AppendUsage(answer, &body);
+  AppendUsage(answer, answer.counted_tokens(), &body);
   body += '}';
   return reply;
 }

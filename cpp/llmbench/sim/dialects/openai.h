@@ -56,7 +56,7 @@ class OpenAiDialect final : public Dialect {
   void AppendTokenIds(const Answer& answer, size_t choice, int64_t first, int64_t count,
                       std::string* out) const;
   void AppendDelta(const Answer& answer, const TokenSpan& span, std::string* out) const;
-  void AppendUsage(const Answer& answer, std::string* out) const;
+  void AppendUsage(const Answer& answer, int64_t output, std::string* out) const;
   void EndEvent(const Answer& answer, bool last, std::string* out) const;
   void AppendMessage(const Answer& answer, size_t choice, std::string* out) const;
   void AppendArguments(const Answer& answer, const TokenSpan& span, int64_t tool_at, std::string* out) const;

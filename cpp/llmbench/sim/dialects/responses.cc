@@ -237,7 +237,7 @@ class Responses final : public Dialect {
       return;
     }
     const int64_t prompt = answer.request.prompt_tokens();
-    const int64_t output = answer.output_tokens();
+    const int64_t output = answer.counted_tokens();
     *out += "{\"input_tokens\":";
     AppendNumber(prompt, out);
     *out += ",\"input_tokens_details\":{\"cached_tokens\":";

@@ -246,7 +246,7 @@ class Tgi final : public Dialect {
             : answer.choices[choice].ends_by_eos ? "eos_token"
                                                  : "length";
     *out += "\",\"generated_tokens\":";
-    AppendNumber(answer.choices[choice].sent, out);
+    AppendNumber(answer.Counted(answer.choices[choice].sent), out);
     *out += ",\"seed\":null";
   }
 };
