@@ -62,6 +62,14 @@ class RunPlan:
         if not options.stream and not endpoint.preset.whole:
             raise ConfigError(f"the backend {endpoint.preset.name} always streams: leave --no-stream out")
         self.streamed = options.stream and endpoint.preset.streams
+        if options.first_token_timeout and not self.streamed:
+            why = (
+                "" if endpoint.preset.streams else f", and the backend {endpoint.preset.name} gives no other"
+            )
+            raise ConfigError(
+                f"an answer in one piece has no first token{why}: leave --first-token-timeout out, "
+                "--request-timeout limits whole answers"
+            )
         self.tokenizer = workloads.load_tokenizer(options.tokenizer)
         """Counts the answers that the server does not count; where their texts are kept, the others for comparison."""
         if (endpoint.preset.counts and not options.save_text) or endpoint.preset.reports == "none":

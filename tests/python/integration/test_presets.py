@@ -174,6 +174,16 @@ def test_a_backend_that_only_streams_says_so() -> None:
         measured(url, "jetstream-v1", stream=False)
 
 
+@pytest.mark.parametrize("name", [name for name in BACKENDS if name != "template"])
+def test_a_limit_on_first_tokens_wants_a_stream(name: str) -> None:
+    streams = (True, False) if BACKENDS[name].whole else (True,)
+    for stream in streams:
+        if stream and BACKENDS[name].streams:
+            continue
+        with pytest.raises(ConfigError, match="has no first token"):
+            measured("http://127.0.0.1:1", name, stream=stream, first_token_timeout=1)
+
+
 def test_a_backend_that_cannot_stream_says_so() -> None:
     with simulated("aml", ttft_ms=2, itl_ms=1) as url:
         result = measured(url, "aml")
