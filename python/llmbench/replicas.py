@@ -11,15 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from llmbench.measure_window import MeasureWindow
-from llmbench.request_rows import ABSENT_NS, Rows
+from llmbench.request_rows import ABSENT_NS, CUT, OK, Rows
 from llmbench.request_times import streamed_ns
 
 Floats = npt.NDArray[np.float64]
 
 LATENCIES = ("ttft", "e2el")
 PERCENTS = (50.0, 99.0)
-_OK, _CUT = 0, 1
-"""Outcome codes; all others are failures."""
 
 
 def compare(
@@ -54,9 +52,9 @@ def compare(
 def _replica(
     rows: Rows, url: str, all_requests: int, duration_s: float | None, window: MeasureWindow | None
 ) -> dict[str, Any]:
-    ok = rows[rows["outcome"] == _OK]
+    ok = rows[rows["outcome"] == OK]
     ok = ok[np.argsort(ok["sent_ns"], kind="stable")]
-    output_tokens = int(np.maximum(rows["output_tokens"][rows["outcome"] <= _CUT], 0).sum())
+    output_tokens = int(np.maximum(rows["output_tokens"][rows["outcome"] <= CUT], 0).sum())
     sent = rows[(rows["sent_ns"] != ABSENT_NS) & (rows["end_ns"] != ABSENT_NS)]
     end_ns = sent["end_ns"] if window is None else np.minimum(sent["end_ns"], window.end_ns)
     in_flight_s = float((end_ns - sent["sent_ns"]).sum()) / 1e9
@@ -69,8 +67,8 @@ def _replica(
         "requests": len(rows),
         "share": len(rows) / all_requests if all_requests else None,
         "completed": len(ok),
-        "failed": int((rows["outcome"] > _CUT).sum()),
-        "cut": int((rows["outcome"] == _CUT).sum()),
+        "failed": int((rows["outcome"] > CUT).sum()),
+        "cut": int((rows["outcome"] == CUT).sum()),
         "output_tokens": output_tokens,
         "request_throughput": len(ok) / duration_s if duration_s else None,
         "output_throughput": output_tokens / duration_s if duration_s else None,

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from llmbench.request_rows import where
+from llmbench.request_rows import ABSENT_NS, CUT, OK, WARMUP, Rows, where
 from llmbench.request_times import streamed_ns
 
 if TYPE_CHECKING:
     from llmbench.request_rows import Events
 
-Rows = npt.NDArray[np.void]
 Series = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
@@ -36,9 +35,6 @@ NO_BINS = "no request was sent and came to an end within 48 days"
 TOLERANCE = 0.05
 """A difference of less than this share of the interval's mean is no change, however certain it is."""
 
-_ABSENT_NS = -(2**63)
-_WARMUP = 0
-_OK, _CUT = 0, 1
 _CHUNK = 1 << 22
 """Events looked at in one go."""
 _MOST_BINS = 1 << 22
@@ -99,22 +95,22 @@ def bins(rows: Rows, events: Events | None = None, *, tokens: Sequence[float] | 
     When tokens came is told by `tokens`, the core's `output_tokens_by_second`, or by `events`. Without either, they
     are spread evenly between a request's first token and its last.
     """
-    measured = where(rows, rows["phase"] != _WARMUP) if _has(rows, "phase") else rows
-    sent = measured["sent_ns"][measured["sent_ns"] != _ABSENT_NS]
-    ended = where(measured, (measured["end_ns"] != _ABSENT_NS) & (measured["sent_ns"] != _ABSENT_NS))
+    measured = where(rows, rows["phase"] != WARMUP) if _has(rows, "phase") else rows
+    sent = measured["sent_ns"][measured["sent_ns"] != ABSENT_NS]
+    ended = where(measured, (measured["end_ns"] != ABSENT_NS) & (measured["sent_ns"] != ABSENT_NS))
     if not len(ended):
         return None
     origin = int(sent[0])  # the core's own
     count = max(1, -(-(int(ended["end_ns"].max()) - origin) // BIN_NS))
     if count > _MOST_BINS:
         return None
-    due = measured["scheduled_ns"][measured["scheduled_ns"] != _ABSENT_NS]
+    due = measured["scheduled_ns"][measured["scheduled_ns"] != ABSENT_NS]
     last = max([int(sent.max()), *due[-1:].tolist()])
     outcome = ended["outcome"] if _has(rows, "outcome") else np.zeros(len(ended), np.int64)
-    flown = where(rows, (rows["sent_ns"] != _ABSENT_NS) & (rows["end_ns"] != _ABSENT_NS))
-    owed = where(rows, (rows["scheduled_ns"] != _ABSENT_NS) & (rows["end_ns"] != _ABSENT_NS))
+    flown = where(rows, (rows["sent_ns"] != ABSENT_NS) & (rows["end_ns"] != ABSENT_NS))
+    owed = where(rows, (rows["scheduled_ns"] != ABSENT_NS) & (rows["end_ns"] != ABSENT_NS))
     first = streamed_ns(flown, "first_token_ns") if _has(rows, "first_token_ns") else flown["end_ns"]
-    first = np.where(first == _ABSENT_NS, flown["end_ns"], first)
+    first = np.where(first == ABSENT_NS, flown["end_ns"], first)
     arrived = None
     if tokens is not None:
         arrived = np.zeros(count)
@@ -124,8 +120,8 @@ def bins(rows: Rows, events: Events | None = None, *, tokens: Sequence[float] | 
     return Bins(
         origin_ns=origin,
         arrivals=_counted(sent, origin, count),
-        completions=_counted(ended["end_ns"][outcome == _OK], origin, count),
-        failures=_counted(ended["end_ns"][outcome > _CUT], origin, count),
+        completions=_counted(ended["end_ns"][outcome == OK], origin, count),
+        failures=_counted(ended["end_ns"][outcome > CUT], origin, count),
         in_flight=_mean_level(flown["sent_ns"], flown["end_ns"], origin, count),
         waiting=_mean_level(flown["sent_ns"], first, origin, count),
         outstanding=_mean_level(owed["scheduled_ns"], owed["end_ns"], origin, count),
@@ -418,7 +414,7 @@ _FIRST = 10
 
 def _filling(ended: Rows) -> int:
     """The bins that most of the first requests took."""
-    known = ended["scheduled_ns"] != _ABSENT_NS
+    known = ended["scheduled_ns"] != ABSENT_NS
     due, end = where(ended["scheduled_ns"], known), where(ended["end_ns"], known)
     if not len(due):
         return 0
@@ -431,7 +427,7 @@ def _ttft(rows: Rows, origin: int, count: int) -> Series:
     ttft = np.full(count, np.nan)
     if not _has(rows, "first_token_ns"):
         return ttft
-    known = (streamed_ns(rows, "first_token_ns") != _ABSENT_NS) & (rows["scheduled_ns"] >= origin)
+    known = (streamed_ns(rows, "first_token_ns") != ABSENT_NS) & (rows["scheduled_ns"] >= origin)
     due = where(rows["scheduled_ns"], known)
     index = (due - origin) // BIN_NS
     order = np.argsort(index, kind="stable")
@@ -471,7 +467,7 @@ def _time_since(times: Integers, origin: int, edges: Series) -> Series:
 
 
 def _has_tokens(rows: Rows) -> npt.NDArray[np.bool_]:
-    ended = (rows["outcome"] <= _CUT) & (rows["first_token_ns"] != _ABSENT_NS)
+    ended = (rows["outcome"] <= CUT) & (rows["first_token_ns"] != ABSENT_NS)
     counted: npt.NDArray[np.bool_] = ended & (rows["output_tokens"] > 0)
     return counted
 
@@ -480,7 +476,7 @@ def _tokens_of_events(rows: Rows, events: Events, origin: int, count: int) -> Se
     """Output tokens by the bin they came in, of measured requests that are ok or cut. Those of a request are spread
     over its events by the counts these carry, else evenly.
     """
-    counted = _has_tokens(rows) & (rows["phase"] != _WARMUP)
+    counted = _has_tokens(rows) & (rows["phase"] != WARMUP)
     wanted = np.where(counted, rows["output_tokens"], 0).astype(np.float64)
     lengths = np.diff(events.offsets)
     total = np.zeros(count + 1)

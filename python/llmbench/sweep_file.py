@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from llmbench.combination import ARG_NAMES, Combination
 from llmbench.errors import ResultsError
+from llmbench.request_rows import OK, measured
 from llmbench.secrecy import REDACTED, redact
 from llmbench.sweep_point import Ints, SweepPoint
 
@@ -56,11 +57,11 @@ def response_details(
     prompts: Sequence[str] | None = None,
     texts: Sequence[str] | None = None,
 ) -> list[ResponseDetail]:
-    """The completed requests of a measurement's table, warm-up left out, in the order they were sent.
+    """The completed requests of a measurement's table, warm-up and cool-down left out, in the order they were sent.
 
     `prompts` are the workload's, found by each row's `workload` index; `texts` are one per row.
     """
-    rows = np.flatnonzero((requests["outcome"] == 0) & (requests["phase"] != 0))
+    rows = np.flatnonzero((requests["outcome"] == OK) & measured(requests))
     rows = rows[np.argsort(requests["sent_ns"][rows], kind="stable")]
     details = []
     for row in rows.tolist():

@@ -18,14 +18,15 @@ import numpy as np
 from llmbench import steadiness
 from llmbench.errors import ResultsError
 from llmbench.plots import style
+from llmbench.request_rows import ABSENT_NS, OK, WARMUP
 from llmbench.request_times import streamed_ns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from llmbench.steadiness import Bins, Rows, Series, SteadyState
+    from llmbench.request_rows import Rows
+    from llmbench.steadiness import Bins, Series, SteadyState
 
-_ABSENT_NS = -(2**63)
 _DECODING, _WAITING, _TOKENS, _FAILED = (style.PALETTE[i] for i in (0, 4, 2, 1))
 _SENT = "#C9C9C9"
 _STEADY, _STEADY_EDGE = "#E9EEF5", "#7A8CA5"
@@ -111,9 +112,9 @@ def _draw_tokens(panel: Axes, found: Bins) -> None:
 
 
 def _draw_ttft(panel: Axes, rows: Rows, found: Bins) -> None:
-    known = rows[(rows["phase"] != 0) & (rows["outcome"] == 0)]
-    streamed = streamed_ns(known, "first_token_ns") != _ABSENT_NS
-    known = known[streamed & (known["sent_ns"] != _ABSENT_NS)]
+    known = rows[(rows["phase"] != WARMUP) & (rows["outcome"] == OK)]
+    streamed = streamed_ns(known, "first_token_ns") != ABSENT_NS
+    known = known[streamed & (known["sent_ns"] != ABSENT_NS)]
     panel.set_ylabel("TTFT (ms)")
     if not len(known):
         return
@@ -189,7 +190,7 @@ def _label(result: Any) -> str:
 
 
 def _caption(result: Any, rows: Rows, found: Bins, steady: SteadyState) -> str:
-    measured = int((rows["phase"] != 0).sum())
+    measured = int((rows["phase"] != WARMUP).sum())
     verdict = getattr(result, "verdict", None)
     begin = found.origin_ns / 1e9
     parts = [f"{measured} requests"]

@@ -21,13 +21,13 @@ from matplotlib.ticker import MaxNLocator
 
 from llmbench.errors import ConfigError, ResultsError
 from llmbench.plots import style
+from llmbench.request_rows import ABSENT_NS, WARMUP
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from llmbench.steadiness import Rows
+    from llmbench.request_rows import Rows
 
-_ABSENT_NS = -(2**63)
 _TOKEN, _WAIT, _STALL, _FAILED = style.PALETTE[0], "#B5B5B5", style.PALETTE[1], "#B00020"
 _TICK_PT = 0.5
 _STALL_GAPS = 5
@@ -87,7 +87,7 @@ def token_timeline(
 
 
 def _in_flight(table: Rows, begin_s: float | None, end_s: float | None) -> npt.NDArray[np.intp]:
-    known = (table["phase"] != 0) & (table["sent_ns"] != _ABSENT_NS) & (table["end_ns"] != _ABSENT_NS)
+    known = (table["phase"] != WARMUP) & (table["sent_ns"] != ABSENT_NS) & (table["end_ns"] != ABSENT_NS)
     if begin_s is not None:
         known &= table["end_ns"] >= begin_s * 1e9
     if end_s is not None:
