@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
         assert name in said
     told = [line.split()[0] for line in said.splitlines() if not line.startswith(("note", "server"))]
     assert len(told) == len(set(told))
+    assert re.search(r"^memory +\d+\.\d GiB$", said, re.MULTILINE)
     assert socket.gethostname() not in said.split()
 
 

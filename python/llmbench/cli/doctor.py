@@ -35,18 +35,25 @@ def main(argv: list[str]) -> int:
     if args.json:
         print(json.dumps(found, indent=1))
     else:
+        width = max(map(len, (*found["machine"], *found["packages"])))
         for name, value in found["machine"].items():
-            print(f"{name:<18} {'unknown' if value is None else value}")
+            print(f"{name.removesuffix('_bytes'):<{width}} {_shown(name, value)}")
         for name, version in found["packages"].items():
             missing = "missing" + (
                 f", for {_OPTIONAL[name]}" if name in _OPTIONAL else ": pip install llmbench"
             )
-            print(f"{name:<18} {version or missing}")
+            print(f"{name:<{width}} {version or missing}")
         for server in found["servers"]:
-            print(f"server             {server['name']} at {server['url']}, {server['state']}")
+            print(f"{'server':<{width}} {server['name']} at {server['url']}, {server['state']}")
         for line in found["advice"]:
             print(f"note: {line}")
     return 0 if all(found["packages"][name] for name in _NEEDED) else 2
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value / 2**30:.1f} GiB" if name.endswith("_bytes") else str(value)
 
 
 def examine() -> dict[str, Any]:

@@ -51,7 +51,7 @@ def add_load(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=0.0,
         metavar="S",
-        help="the load's last seconds, which count no more",
+        help="the load's last seconds, left out of the measurement",
     )
     group.add_argument(
         "--connect",
