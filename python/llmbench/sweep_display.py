@@ -65,7 +65,7 @@ class SweepDisplay:
     @contextlib.contextmanager
     def running(self, spec: SweepSpec, total: int) -> Iterator[None]:
         """The time of the sweep; the bar is up during it."""
-        self._total = total
+        self._total, self._finished = total, 0
         self._print(
             f"{total} point{'s' if total != 1 else ''} of {spec.model} on {spec.backend}, results in {spec.result_dir}/"
         )

@@ -286,6 +286,17 @@ def test_what_is_impossible_on_this_machine_is_skipped_with_one_reason(
     assert result.exit_code == 0
 
 
+def test_each_sweep_of_several_counts_its_own_points() -> None:
+    shown = io.StringIO()
+    display = SweepDisplay(console=Console(file=shown, width=80, highlight=False, force_terminal=False))
+    for model in ("m", "other"):
+        execute(spec_of(model=model), measure=Measurement(), display=display)
+    assert [line[:5] for line in shown.getvalue().splitlines() if line.startswith("[")] == [
+        "[1/2]",
+        "[2/2]",
+    ] * 2
+
+
 @pytest.mark.parametrize(
     ("error", "rest", "exit_code"),
     [

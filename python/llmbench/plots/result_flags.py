@@ -37,7 +37,7 @@ def draw_each(args: argparse.Namespace, figure: str, draw: Callable[[Any], Axes]
     for path in args.results:
         axes = draw(load_result(path))
         png, svg = style.save(axes, Path(args.out_dir), f"{Path(path).stem[:200]}_{figure}")
-        print(f"saved {png} and {svg.name}")
+        print(f"saved {png} and {svg.suffix}")
     return 0
 
 
@@ -52,5 +52,5 @@ def draw_results(args: argparse.Namespace, draw: Callable[[dict[str, Any]], Axes
     axes = draw({label: load_result(path) for label, path in zip(labels, args.results, strict=True)})
     name = stems[0] if len(stems) == 1 else f"{stems[0]}_and_{len(stems) - 1}_more"
     png, svg = style.save(axes, Path(args.out_dir), f"{name[:200]}_{args.metric}")
-    print(f"saved {png} and {svg.name}")
+    print(f"saved {png} and {svg.suffix}")
     return 0

@@ -56,5 +56,5 @@ def save_all(figures: Iterable[tuple[Axes, str]], out_dir: str) -> int:
 
     for axes, stem in figures:
         png, svg = style.save(axes, Path(out_dir), stem)
-        print(f"saved {png} and {svg.name}")
+        print(f"saved {png} and {svg.suffix}")
     return 0
