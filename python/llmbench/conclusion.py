@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from llmbench import evaluation, preflight, result_paths, result_storage, retokenizing, secrecy
+from llmbench import _core, evaluation, preflight, result_paths, result_storage, retokenizing, secrecy
 from llmbench.errors import ResultsError
 from llmbench.results import Result
 from llmbench.run_plan import RunPlan
@@ -31,20 +31,24 @@ def conclude(
     client: dict[str, Any],
     signum: int | None,
     failure: ResultsError | None,
+    digest: _core.RunDigest | None = None,
 ) -> Result:
     """The result of the rows at `path` and of what the engine reported. `stored` is the `run` row so far, `failure`
-    why not all rows could be kept: then the error is raised, with the result where there is one."""
+    why not all rows could be kept: then the error is raised, with the result where there is one. `digest` is made of
+    the rows as they were stored; without it they are read back."""
     config, save = stored["config"], plan.options.save
     client = secrecy.scrub(client, plan.secrets())
     try:
         if plan.tokenizer is not None:
             client["retokenized"] = retokenizing.compare_counts(path, plan.tokenizer)
             retokenizing.count_answers(path, plan.tokenizer, keep_texts=plan.options.save_text)
-        result_storage.blank_secrets(path, plan.secrets())
+            digest = None
+        if result_storage.blank_secrets(path, plan.secrets()):
+            digest = None
         # Without a file the rows stay in memory, events and all.
         table = None if save else result_storage.load_table(path)
         summary, verdict, messages = evaluation.evaluate(
-            path if table is None else table, config, client, plan.notes(client)
+            table if table is not None else digest or path, config, client, plan.notes(client)
         )
         if window := summary.get("measure_window"):
             result_storage.mark_cooldown(path, window["end_s"])

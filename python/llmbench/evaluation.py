@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    source: RecordTable | Path,
+    source: RecordTable | RunDigest | Path,
     config: Mapping[str, Any],
     client: Mapping[str, Any],
     notes: Sequence[str] = (),
 ) -> tuple[dict[str, Any], Verdict, dict[str, str]]:
     """Summary, verdict and the top message of each class of failure, under the settings in `config`.
 
-    From a result file, rather than from a table, the events of a long run never fill the memory.
+    From a result file or its digest, rather than from a table, the events of a long run never fill the memory.
     """
 
     load, workload = config.get("load", {}), config.get("workload", {})
@@ -144,9 +144,11 @@ class _TableDigest:
         return _core.summarize(self.rows, **options)
 
 
-def _opened(source: RecordTable | Path) -> RunDigest | _TableDigest:
+def _opened(source: RecordTable | RunDigest | Path) -> RunDigest | _TableDigest:
     from llmbench import _core
 
+    if isinstance(source, _core.RunDigest):
+        return source
     if not isinstance(source, Path):
         return _TableDigest(source)
     try:

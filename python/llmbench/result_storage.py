@@ -56,10 +56,12 @@ def write_run(path: Path, stored: Mapping[str, Any]) -> None:
         raise _unwritable(path, error) from None
 
 
-def blank_secrets(path: Path, secrets: tuple[str, ...]) -> None:
-    """Blanks secrets that a server repeated in its answers, so that their bytes are nowhere in the file."""
+def blank_secrets(path: Path, secrets: tuple[str, ...]) -> bool:
+    """Blanks secrets that a server repeated in its answers, so that their bytes are nowhere in the file; whether there
+    were any."""
     if not secrets:
-        return
+        return False
+    found = 0
     try:
         with contextlib.closing(sqlite3.connect(path)) as database, database:
             database.execute("PRAGMA secure_delete = ON")
@@ -68,12 +70,13 @@ def blank_secrets(path: Path, secrets: tuple[str, ...]) -> None:
                 places.append(("text", "text"))
             for table, column in places:
                 for secret in secrets:
-                    database.execute(
+                    found += database.execute(
                         f"UPDATE {table} SET {column} = replace({column}, ?, ?) WHERE instr({column}, ?)",
                         (secret, secrecy.REDACTED, secret),
-                    )
+                    ).rowcount
     except sqlite3.Error as error:
         raise _unwritable(path, error) from None
+    return found > 0
 
 
 def mark_cooldown(path: Path, from_s: float) -> None:

@@ -180,10 +180,12 @@ class _Measurement:
             client |= environment.CpuCounters.read().since(cpu_before)
             client["ceiling"] = _ceiling(plan, machine)
             client["server_counters"] = metrics.counted()
+            digest = None
             if plan.options.save and failure is None:
+                digest = self.running.digest()
                 samples = metrics.samples(client.get("start_unix_ns", stored["start_unix_ns"]))
                 server_metrics.store(path, samples)
-            return conclude(plan, path, stored, client, signum, failure)
+            return conclude(plan, path, stored, client, signum, failure, digest)
 
     def _run(self, path: Path) -> int | None:
         try:

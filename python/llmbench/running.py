@@ -91,6 +91,10 @@ class Running:
             client |= {"interrupted": False, "stopped_because": "until-ci"}
         return client, None
 
+    def digest(self) -> _core.RunDigest | None:
+        """The rows that `finish` has stored, while they are in memory; None where they are too many for that."""
+        return self._prepared.digest()
+
     def _until_precise(self, path: Path) -> contextlib.AbstractContextManager[object]:
         """Watches for the target of `until_ci`, where there is one, while the run goes on."""
         if self.plan.target is None:

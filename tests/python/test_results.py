@@ -355,7 +355,8 @@ def test_secrets_leave_no_bytes_in_the_file(tmp_path: Path) -> None:
     rows = [request(i, **(FAILED | {"error": f"you sent sk-hidden-{'x' * 300}"})) for i in range(50)]
     result_file.write(path, rows)
     assert b"sk-hidden" in path.read_bytes()
-    result_storage.blank_secrets(path, ("sk-hidden",))
+    assert result_storage.blank_secrets(path, ("sk-hidden",))
+    assert not result_storage.blank_secrets(path, ("sk-hidden",))
     assert b"sk-hidden" not in path.read_bytes()
     assert "you sent **********" in result_storage.load_table(path).errors[0]
 

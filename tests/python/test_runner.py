@@ -22,7 +22,7 @@ from support import tls
 from support.scripted_server import STALL, Request, ScriptedServer, Step, answer, healthy, models, stream
 
 import llmbench as lb
-from llmbench import options, running
+from llmbench import _core, evaluation, options, result_storage, running
 from llmbench.errors import ClientLimitError, ConfigError, EngineError, ResultsError, ServerUnreachableError
 
 
@@ -83,6 +83,69 @@ def test_a_tokenizer_that_disagrees_with_the_server_is_named(
     }
     assert len(told) == 1
     assert "and the server 32" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("failing", "changes", "source"),
+    [
+        (False, {}, _core.RunDigest),
+        (True, {}, _core.RunDigest),
+        # A tokenizer counts in the file.
+        (False, {"tokenizer": Letters(), "save_text": True}, Path),
+    ],
+)
+def test_a_summary_from_memory_is_that_of_the_file(
+    tmp_path: Path, failing: bool, changes: dict[str, Any], source: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources: list[Any] = []
+    evaluate = evaluation.evaluate
+
+    def remembered(source: Any, *others: Any) -> Any:
+        sources.append(source)
+        return evaluate(source, *others)
+
+    def script(request: Request) -> Iterator[Step]:
+        if failing and request.number % 3 == 0:
+            return answer(500, "you sent sk-hidden")
+        return healthy(request)
+
+    monkeypatch.setattr(evaluation, "evaluate", remembered)
+    with ScriptedServer(script, get=models("m")) as server:
+        result = measure(
+            server.url, tmp_path, words(40), endpoint={"api_key": "sk-hidden"}, warmup_requests=3, **changes
+        )
+    assert isinstance(sources[0], source)
+    assert result.path is not None
+    summary, verdict, messages = evaluate(result.path, result.config, result.client)
+    assert result_storage.finite(summary) == result.summary.to_dict()
+    assert verdict.evidence == result.verdict.evidence
+    assert messages == result.error_messages
+    assert failing == any("you sent ***" in message for message in messages.values())
+
+
+def test_a_digest_is_made_when_the_rows_are_stored(server: ScriptedServer, tmp_path: Path) -> None:
+    seen: list[Any] = []
+    finish = running.Running.finish
+
+    def finished(self: running.Running) -> Any:
+        with pytest.raises(ValueError, match="when it has finished"):
+            self._prepared.digest()
+        found = finish(self)
+        kept = self.digest()
+        seen.append((kept, self.digest()))
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running.Running, "finish", finished)
+        result = measure(server.url, tmp_path)
+    [(kept, again)] = seen
+    assert kept is not None
+    assert again is None
+    read = _core.RunDigest(str(result.path))
+    assert kept.rows.requests.tobytes() == read.rows.requests.tobytes()
+    assert kept.rows.endpoints == read.rows.endpoints
+    assert kept.summarize() == read.summarize()
+    assert len(kept.rows.requests) == 8
 
 
 def test_what_connections_took_is_told(server: ScriptedServer, tmp_path: Path) -> None:
@@ -445,6 +508,7 @@ def _run_in_child(url: str, directory: str, queue: Any) -> None:
     ("method", "told"), [("fork", "EngineError: the engine cannot be used in a forked child"), ("spawn", 8)]
 )
 def test_other_processes(server: ScriptedServer, tmp_path: Path, method: str, told: Any) -> None:
+    assert callable(lb.run)  # loaded here, before the fork
     context = multiprocessing.get_context(method)
     queue = context.Queue()
     child = context.Process(target=_run_in_child, args=(server.url, str(tmp_path), queue))
