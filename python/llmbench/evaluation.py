@@ -50,6 +50,7 @@ def evaluate(
     too_short = window.too_short() if window is not None and window.empty else None
     if too_short:
         window = None
+    summary["measure_window"] = None
     if window is not None:
         results &= ~window.after(rows)
         summary = _within(run, window, summary, options)
