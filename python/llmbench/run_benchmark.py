@@ -292,7 +292,8 @@ def _endpoints(args: argparse.Namespace, settings: dict[str, Any], options: Laun
             has_address = True
     # Services of the net have no address of their own, and 127.0.0.1:443 is none of them.
     if not has_address and not args.template and backends.get(args.backend).default_port == 443:
-        raise ConfigError(f"the backend {args.backend} needs the address of the endpoint: --base-url URL")
+        flag = "--aml_api_url" if args.backend == "aml" else "--base-url"
+        raise ConfigError(f"the backend {args.backend} needs the address of the endpoint: {flag} URL")
     if args.base_url:
         args.base_url, *args.replica_urls = _without_request_path(args, [args.base_url, *args.replica_urls])
     import dataclasses

@@ -258,7 +258,7 @@ def test_a_key_is_kept_out_of_sight(executed: Executed, capsys: pytest.CaptureFi
         (["--mean_prompt_length", "9000"], "--mean_prompt_length 9000 is over --max_prompt_length 4000"),
         (["--backend", "openai", "start"], "the backend openai needs the address of a running server (--base-url"),
         (["start", "--tp_size", "1", "2"], "`start` starts one server, and these settings make 2"),
-        (["--preset", "run_aml"], "the backend aml needs the address of the endpoint: --base-url URL"),
+        (["--preset", "run_aml"], "the backend aml needs the address of the endpoint: --aml_api_url URL"),
         (["--backend", "azure-maas"], "the backend azure-maas needs the address of the endpoint: --base-url URL"),
         (["--server_args", "'open"], "is no list of arguments: No closing quotation"),
     ],
