@@ -213,7 +213,7 @@ class HttpParser::Message {
     parser.emplace(fields);
     stage_ = Stage::kHeader;
     tail_.clear();
-    header_bytes_ = 0;
+    header_bytes_ = framing_bytes_ = 0;
     header_done_ = interim_ = false;
     error = WireError::kNone;
     error_text.clear();
@@ -286,9 +286,10 @@ class HttpParser::Message {
   const size_t max_header_bytes_;
   Stage stage_ = Stage::kHeader;
   bool header_done_ = false;
-  bool interim_ = false;     // a 1xx header came
-  std::string tail_;         // of a header, of a chunk's header or of the trailers
-  size_t header_bytes_ = 0;  // of 1xx headers before this one
+  bool interim_ = false;      // a 1xx header came
+  std::string tail_;          // of a header, of a chunk's header or of the trailers
+  size_t header_bytes_ = 0;   // of 1xx headers before this one
+  size_t framing_bytes_ = 0;  // since the last byte of body
 
  public:
   std::optional<Parser> parser;
@@ -409,7 +410,11 @@ class HttpParser::Message {
   Step AdvanceBody(std::string_view& input, std::string_view& body) {
     while (!input.empty()) {
       if (fields.chunk_ended) {
-        if (const Step step = TakeChunk(input, body); step != Step::kNeedMore) return step;
+        const Step step = TakeChunk(input, body);
+        if (step != Step::kNeedMore) {
+          framing_bytes_ = tail_.size();
+          return step;
+        }
       }
       error_code ec;
       const std::string_view before = input;
@@ -429,9 +434,9 @@ class HttpParser::Message {
       if (ec && ec != http::error::need_more) {
         return Fail(WireError::kProtocol, ec.message(), tail_.empty() ? before : std::string_view(tail_));
       }
-      // Without body the bytes taken are a chunk's header or trailers.
-      const size_t framing = fields.body.empty() ? before.size() - input.size() : 0;
-      if (std::max(tail_.size(), framing) > max_header_bytes_) return FailTooLarge(before);
+      // Without body the bytes taken are a chunk's header or trailers, in however many pieces they come.
+      framing_bytes_ = fields.body.empty() ? framing_bytes_ + before.size() - input.size() : 0;
+      if (framing_bytes_ > max_header_bytes_) return FailTooLarge(before);
       if (!fields.body.empty()) {
         body = fields.body;
         fields.body = {};

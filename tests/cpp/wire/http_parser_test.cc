@@ -224,6 +224,9 @@ TEST(HttpParserTest, HeaderLimit) {
       {"an endless chunk extension", chunked + "5;" + std::string(300 * 1024, 'x'),
        WireError::kHeaderTooLarge},
       {"endless trailers", chunked + "0\r\n" + Fields(50'000), WireError::kHeaderTooLarge},
+      {"a last chunk's header and trailers, together",
+       chunked + "0;" + std::string(200 * 1024, 'x') + "\r\n" + Fields(20'000) + "\r\n",
+       WireError::kHeaderTooLarge},
       {"a large body behind it", ok + "\r\n" + std::string(300 * 1024, 'x'), WireError::kNone},
   };
   for (const Row& row : rows) {
