@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _RATE_WINDOW_S = 2.0
 _NOTEBOOK_WIDTH = 120
 """Of a cell, in characters."""
+_PHASES = {"warmup": "warming up", "cooldown": "cooling down", "drain": "draining"}
 
 
 class Display(Protocol):
@@ -29,7 +30,7 @@ class Display(Protocol):
 
 
 def display(wanted: bool | None, planned: int | None, duration: float | None, title: str) -> Display:
-    """A display for a run of `planned` requests or `duration` seconds; `wanted` None: where somebody is looking."""
+    """A display for a load of `planned` requests or `duration` seconds; `wanted` None: where somebody is looking."""
     if wanted is False:
         return NoDisplay()
     if in_notebook():
@@ -106,7 +107,7 @@ class _Numbers:
     def _phase(self, snapshot: Mapping[str, Any]) -> str:
         if snapshot.get("stopping"):
             return "stopping"
-        return {"warmup": "warming up", "drain": "draining"}.get(str(snapshot.get("phase")), "measuring")
+        return _PHASES.get(str(snapshot.get("phase")), "measuring")
 
     def _left(self, elapsed: float) -> str:
         return f", {_clock(elapsed / self.share - elapsed)} left" if 0.02 < self.share < 1 else ""

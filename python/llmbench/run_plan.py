@@ -113,10 +113,23 @@ class RunPlan:
             if number == 0:
                 self.server = server
 
+    @property
+    def load_s(self) -> float | None:
+        """How long the load lasts from its start, the warm-up by duration included; None for a number of requests."""
+        duration = self.options.duration
+        return None if duration is None else self.options.warmup_duration + duration
+
+    def phase_at(self, elapsed_s: float) -> str:
+        """What a moment of the load is for."""
+        if elapsed_s < self.options.warmup_duration:
+            return "warmup"
+        left_s = math.inf if self.load_s is None else self.load_s - elapsed_s
+        return "cooldown" if left_s < self.options.cooldown_duration else "measure"
+
     def _planned_s(self) -> float | None:
         """How long the load will last, as far as that is known."""
-        if self.options.duration is not None:
-            return self.options.warmup_duration + self.options.duration
+        if self.load_s is not None:
+            return self.load_s
         rate, planned = self.load.rate, self.options.num_requests
         return planned / rate if rate and planned and math.isfinite(rate) else None
 

@@ -62,9 +62,7 @@ class Running:
     def run(self, path: Path) -> int | None:
         """Starts the engine, which writes to `path`, and waits for its end; returns the signal that ended it early."""
         plan, options, engine = self.plan, self.plan.options, self._prepared
-        display = progress.display(
-            options.progress, options.num_requests, options.duration, plan.load.describe()
-        )
+        display = progress.display(options.progress, options.num_requests, plan.load_s, plan.load.describe())
         interrupts = self._interrupts or Interrupts(self.stop, self.cancel)
         with contextlib.nullcontext() if self._interrupts else interrupts:
             try:
@@ -129,7 +127,9 @@ class Running:
     def _snapshot(self, engine: _core.Run) -> dict[str, Any]:
         snapshot = engine.snapshot()
         snapshot.setdefault("planned", self.plan.options.num_requests)
-        snapshot["duration_s"] = self.plan.options.duration
+        snapshot["duration_s"] = self.plan.load_s
+        if snapshot["phase"] == "measure":
+            snapshot["phase"] = self.plan.phase_at(snapshot["elapsed_s"])
         snapshot["stopping"] = bool(self._wanted)
         return snapshot
 
