@@ -253,6 +253,8 @@ def test_workloads(tmp_path: Path) -> None:
         parsed("--num-prompts", "5", "--random-input-len", "9", "--warmup-requests", "2")
     )
     assert len(workload) == 7
+    paced = ("--request-rate", "10", "--warmup-duration", "3")
+    assert len(flags.workload_from(parsed("--num-prompts", "5", *paced))) == 5 + 33
     file = tmp_path / "a.jsonl"
     file.write_text('{"prompt": "x"}\n' * 3)
     workload = flags.workload_from(

@@ -245,6 +245,9 @@ def add_results(parser: argparse.ArgumentParser) -> None:
 
 # From flags to the things they describe
 
+_MOST_PROMPTS = 50_000
+"""Made for a run by time; a longer one sends them again."""
+
 
 def workload_from(args: argparse.Namespace) -> Workload:
     from llmbench import workloads
@@ -264,7 +267,7 @@ def workload_from(args: argparse.Namespace) -> Workload:
         return workloads.random(
             args.random_input_len,
             args.random_output_len,
-            num_prompts(args) + args.warmup_requests,
+            num_prompts(args) + _warmup_prompts(args),
             seed=args.seed,
             range_ratio=args.random_range_ratio,
             prefix_len=args.random_prefix_len,
@@ -276,7 +279,7 @@ def workload_from(args: argparse.Namespace) -> Workload:
     options = {"seed": args.seed} if name == "sharegpt" else {}
     wanted = args.num_prompts if args.num_prompts is not None or args.duration is not None else 1000
     if wanted is not None:
-        wanted += args.warmup_requests
+        wanted += _warmup_prompts(args)
     return make(args.dataset_path, wanted, output_tokens=args.output_len, tokenizer=args.tokenizer, **options)
 
 
@@ -286,9 +289,21 @@ def num_prompts(args: argparse.Namespace) -> int:
         return int(args.num_prompts)
     if args.duration is None:
         return 1000
-    top = args.ramp_up_end_rps or (args.request_rate if math.isfinite(args.request_rate) else None)
-    expected = math.ceil(top * args.duration * 1.1) + 100 if top else 5000
-    return min(max(1000, expected), 50_000)
+    top = _top_rate(args)
+    expected = math.ceil(top * float(args.duration) * 1.1) + 100 if top else 5000
+    return min(max(1000, expected), _MOST_PROMPTS)
+
+
+def _warmup_prompts(args: argparse.Namespace) -> int:
+    """As many more as the warm-up sends, so that what is measured finds none of its prompts in a cache."""
+    by_time = math.ceil((_top_rate(args) or 0.0) * float(args.warmup_duration) * 1.1)
+    return int(args.warmup_requests) + min(by_time, _MOST_PROMPTS)
+
+
+def _top_rate(args: argparse.Namespace) -> float | None:
+    """Of an open loop, in requests per second."""
+    top: float | None = args.ramp_up_end_rps or args.request_rate
+    return top if top is not None and math.isfinite(top) else None
 
 
 def metrics_pages_from(args: argparse.Namespace, endpoints: Sequence[Endpoint]) -> bool | list[str]:
