@@ -74,13 +74,8 @@ class Workload:
 
     def bodies(self, backend: Backend, *, model: str | None, **fields: Any) -> list[bytes]:
         """Every request's body, rendered once; `fields` are those of `Backend.render`."""
-        render = backend.renderer(model=model, **fields)
-        return [
-            render(prompt, asked if asked >= 0 else None, length)
-            for prompt, asked, length in zip(
-                self.prompts, self.output_tokens.tolist(), self.prompt_tokens.tolist(), strict=True
-            )
-        ]
+        asked = [each if each >= 0 else None for each in self.output_tokens.tolist()]
+        return backend.bodies(self.prompts, asked, self.prompt_tokens.tolist(), model=model, **fields)
 
     def to_dict(self) -> dict[str, Any]:
         """What a result stores; never the prompts themselves."""

@@ -493,6 +493,22 @@ def test_the_renderer_gives_what_render_gives(name: str, extra: dict[str, object
             assert render(prompt, max_tokens) == backend.render(prompt, max_tokens, **fields)
 
 
+@pytest.mark.parametrize("name", [name for name in BACKENDS if name != "template"])
+def test_bodies_are_what_render_gives(name: str) -> None:
+    backend = BACKENDS[name]
+    fields = {"model": "m", "seed": 3}
+    nasty = ["", '"', '", ', ', "', '"\n"', "\n", "\\", '\\"', "línea\nñ 😀 \u2028", "[]", '", "']
+    nasty += ["\ud800"] if backend.encode is None else []
+    texts: list[Any] = [*nasty, *reversed(nasty), *(f"prompt {i}" for i in range(1100))]
+    mixed: list[Any] = [*texts[:5], MESSAGES if backend.chat else [1, 2], *texts[5:9]]
+    for prompts in (texts, mixed) if "token ids" in backend.takes or backend.chat else (texts,):
+        asked = [(None, 5, 7)[i % 3] for i in range(len(prompts))]
+        lengths = [4 + i % 2 for i in range(len(prompts))]
+        assert backend.bodies(prompts, asked, lengths, **fields) == [
+            backend.render(*each, **fields) for each in zip(prompts, asked, lengths, strict=True)
+        ]
+
+
 # The command
 
 

@@ -23,6 +23,7 @@ Render: TypeAlias = Callable[..., bytes]
 UNCOUNTED = ("tokenizer", "none")
 """The values of `Backend.reports` that are no count of the server's."""
 
+_BLOCK = 512
 _CHARACTERS_PER_TOKEN = 4
 """For a limit on prompt and output together, where nobody counted the prompt's tokens."""
 
@@ -197,24 +198,56 @@ class Backend:
     def renderer(self, **fields: Any) -> Render:
         """`render` for many requests with the same `fields`: what they share is rendered once per length."""
         pieces: dict[tuple[int | None, int | None], list[bytes]] = {}
-        mark = f"\0{secrets.token_hex(16)}\0"
-        marked = json.dumps(mark)[1:-1].encode("ascii")
-        once = self.encode is None and "request_id" not in self._places
         measures = "max_length" in self._places
 
         def render(prompt: Prompt, max_tokens: int | None, prompt_tokens: int | None = None) -> bytes:
             if measures and (prompt_tokens is None or prompt_tokens < 0):
                 prompt_tokens = _estimated(prompt)
-            if not once or not isinstance(prompt, str):
+            if not self._differ_in_prompts or not isinstance(prompt, str):
                 return self.render(prompt, max_tokens, prompt_tokens, **fields)
             key = (max_tokens, prompt_tokens if measures else None)
             around = pieces.get(key)
             if around is None:
-                around = self.render(mark, max_tokens, prompt_tokens, **fields).split(marked)
-                pieces[key] = around
+                around = pieces[key] = self._around(max_tokens, prompt_tokens, fields)
             return encode_basestring_ascii(prompt)[1:-1].encode("ascii").join(around)
 
         return render
+
+    def bodies(
+        self,
+        prompts: Sequence[Prompt],
+        max_tokens: Sequence[int | None],
+        prompt_tokens: Sequence[int | None],
+        **fields: Any,
+    ) -> list[bytes]:
+        """`render` of each request, all with the same `fields`."""
+        texts = all(kind is str for kind in set(map(type, prompts)))
+        if not texts or not self._differ_in_prompts or "max_length" in self._places:
+            render = self.renderer(**fields)
+            return [render(*each) for each in zip(prompts, max_tokens, prompt_tokens, strict=True)]
+        pieces = {asked: self._around(asked, None, fields) for asked in set(max_tokens)}
+        found: list[bytes] = []
+        # A block at a time: all long prompts once more would be needless memory.
+        for begin in range(0, len(prompts), _BLOCK):
+            # No line ends within a JSON string.
+            lines = json.dumps(list(prompts[begin : begin + _BLOCK]), separators=("\n", ":"))
+            escaped = lines[2:-2].encode("ascii").split(b'"\n"')
+            asked = max_tokens[begin : begin + _BLOCK]
+            found += [text.join(pieces[each]) for text, each in zip(escaped, asked, strict=True)]
+        return found
+
+    def _around(
+        self, max_tokens: int | None, prompt_tokens: int | None, fields: Mapping[str, Any]
+    ) -> list[bytes]:
+        """The pieces of a body between which its prompt stands."""
+        mark = f"\0{secrets.token_hex(16)}\0"
+        body = self.render(mark, max_tokens, prompt_tokens, **fields)
+        return body.split(json.dumps(mark)[1:-1].encode("ascii"))
+
+    @cached_property
+    def _differ_in_prompts(self) -> bool:
+        """Whether bodies for texts of one length differ in nothing else."""
+        return self.encode is None and "request_id" not in self._places
 
     @classmethod
     def from_template(cls, template: Mapping[str, Any] | str, **changes: Any) -> Backend:
