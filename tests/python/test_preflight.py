@@ -15,6 +15,7 @@ from support import tls
 from support.scripted_server import CLOSE, RESET, STALL, ScriptedServer, Step, answer, head, models
 
 from llmbench import preflight
+from llmbench.backends import get
 from llmbench.endpoint import Endpoint
 from llmbench.errors import ConfigError, LlmbenchError, ServerUnreachableError
 
@@ -99,6 +100,14 @@ def test_wrong_answers(steps: list[Step], kind: type[LlmbenchError], told: str) 
         message = refused(server, kind)
     assert told in message
     assert "hidden" not in message
+
+
+@pytest.mark.parametrize("backend", ["sim", "vllm", "openai"])
+def test_what_is_asked_about_a_wrong_answer_reads_well_for_every_description(backend: str) -> None:
+    with serving(answer(200, {"hello": 1})) as server:
+        message = refused(server, ConfigError, backend=backend)
+    described = get(backend).description
+    assert message.endswith(f": check the port, and whether --backend {backend} ({described}) is right")
 
 
 def test_a_server_without_a_list_is_taken_at_its_word() -> None:
