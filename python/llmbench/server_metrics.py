@@ -276,7 +276,7 @@ class Watch:
         if self.shared:
             found["shared"] = True
             # What runs before and after us is somebody else's.
-            found["busy"] = any(each.get(name) for each in (first, last) for name in ("running", "waiting"))
+            found["busy"] = _busy(self.before) or _busy(self.after)
         return found
 
     def samples(self, start_unix_ns: int) -> list[tuple[int, str, str, float]]:
@@ -300,15 +300,17 @@ class Watch:
                     self.readings.append((number, reading))
 
     def _settled(self) -> list[Reading] | None:
-        """The last readings: taken again until nothing runs any more and nothing changes."""
-        deadline = time.monotonic() + _SETTLE_S
+        """The last readings: taken again until nothing runs any more and nothing changes. Where others were at work
+        before, that may be never, and a note needs no exact end."""
+        busy_with_others = self.shared and _busy(self.before or ())
+        deadline = time.monotonic() + (_LOOK_AGAIN_S if busy_with_others else _SETTLE_S)
         last = self._read_all()
         while last is not None and time.monotonic() < deadline:
             time.sleep(_LOOK_AGAIN_S)
             again = self._read_all()
             if again is None:
                 return last
-            idle = all(not each.values.get("running") and not each.values.get("waiting") for each in again)
+            idle = not _busy(again)
             same = [each.values for each in again] == [each.values for each in last]
             last = again
             if idle and same:
@@ -376,6 +378,11 @@ def store(path: Path, rows: Sequence[tuple[int, str, str, float]]) -> None:
         raise ResultsError(
             f"cannot write {path}: {error}; free some space or use another --result-dir"
         ) from None
+
+
+def _busy(readings: Sequence[Reading]) -> bool:
+    """Whether something runs or waits on one of the replicas."""
+    return any(reading.values.get(name) for reading in readings for name in ("running", "waiting"))
 
 
 def _sum(readings: Sequence[Reading]) -> dict[str, float]:
