@@ -80,7 +80,8 @@ class _Numbers:
             shares.append(elapsed / self.duration)
         self.share = min(1.0, max(shares))
         count = f"{ended}/{self.planned}" if self.planned else str(ended)
-        left = "" if snapshot.get("stopping") else self._left(elapsed)
+        ending = snapshot.get("stopping") or snapshot.get("phase") == "drain"
+        left = "" if ending else self._left(elapsed)
         self.head = f"{self._phase(snapshot)} {count} requests, {_clock(elapsed)}{left}"
         parts = [f"{self._rate(int(snapshot.get('output_events') or 0)):.0f} tokens/s"]
         parts.append(f"{snapshot.get('in_flight') or 0} in flight")

@@ -7,7 +7,7 @@ returns a `Finding`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -34,6 +34,8 @@ class Limits:
     achieved: float = 0.98
     worker_busy: float = 0.85
     run_queue: float = 0.10
+    processor_seconds: float = 0.01
+    """A worker that lived for less has no shares of its time: the kernel gives processors out for milliseconds."""
     steal: float = 0.01
     lateness_of_itl: float = 0.05
     merged_width_ms: float = 0.2
@@ -357,9 +359,9 @@ def achieved(facts: Facts) -> Finding:
 
 def worker_busy(facts: Facts) -> Finding:
     workers = facts.client.get("workers") or []
-    shares = [worker["cpu_s"] / worker["wall_s"] for worker in workers if worker["wall_s"] > 0]
+    shares = [worker["cpu_s"] / worker["wall_s"] for worker in workers if _long_enough(worker)]
     if not shares:
-        return _absent("worker_busy", LIMITS.worker_busy, "the engine kept no account")
+        return _absent("worker_busy", LIMITS.worker_busy, _no_shares(workers))
     text = f"a worker was {max(shares):.0%} busy, limit {LIMITS.worker_busy:.0%}: use more --workers"
     bad = max(shares) > LIMITS.worker_busy
     details = {"mean": sum(shares) / len(shares), "workers": len(shares)}
@@ -370,9 +372,9 @@ def worker_busy(facts: Facts) -> Finding:
 
 def run_queue(facts: Facts) -> Finding:
     workers = facts.client.get("workers") or []
-    shares = [worker["run_queue_s"] / worker["wall_s"] for worker in workers if worker["wall_s"] > 0]
+    shares = [worker["run_queue_s"] / worker["wall_s"] for worker in workers if _long_enough(worker)]
     if not shares:
-        return _absent("run_queue", LIMITS.run_queue, "the kernel keeps no account")
+        return _absent("run_queue", LIMITS.run_queue, _no_shares(workers))
     text = (
         f"a worker waited {max(shares):.0%} of the time for a processor, limit {LIMITS.run_queue:.0%}: "
         "stop what else runs here, pin the server to other cores, or use fewer --workers"
@@ -383,6 +385,16 @@ def run_queue(facts: Facts) -> Finding:
     return Finding(
         "run_queue", max(shares), LIMITS.run_queue, "share", *_if(bad, "CLIENT-LIMITED", text), details
     )
+
+
+def _long_enough(worker: Mapping[str, Any]) -> bool:
+    return bool(worker["wall_s"] >= LIMITS.processor_seconds)
+
+
+def _no_shares(workers: Sequence[Any]) -> str:
+    if not workers:
+        return "the engine kept no account"
+    return f"not judged in under {LIMITS.processor_seconds * 1000:g} ms"
 
 
 def throttling(facts: Facts) -> Finding:

@@ -51,6 +51,7 @@ def test_words() -> None:
             "warming up 0/100 requests, 0:00",
         ),
         (None, 50.0, {"phase": "cooldown", "elapsed_s": 45.0}, "cooling down 50 requests, 0:45, 0:05 left"),
+        (100, None, {"phase": "drain"}, "draining 50/100 requests, 0:12"),
         (100, None, {"stopping": True}, "stopping 50/100 requests, 0:12"),
         (100, None, {"elapsed_s": 3725.0, "completed": 90}, "measuring 100/100 requests, 1:02:05"),
     ],

@@ -403,3 +403,12 @@ def test_a_run_in_which_everything_was_cut_says_what_to_do() -> None:
     assert judge(facts(summary={"completed": 0, "failed": 0, "cut": 8})).reasons == (
         "no request ended, 8 were cut: send for longer, or give them time at the end (--drain)",
     )
+
+
+def test_of_a_moment_there_are_no_shares_of_a_processor() -> None:
+    found = judge(facts(client=worker(wall_s=0.003, cpu_s=0.003, run_queue_s=0.002)))
+    assert found.status == "VALID"
+    for name in ("worker_busy", "run_queue"):
+        assert found.evidence[name]["text"] == "not judged in under 10 ms"
+    nobody = judge(facts(client={"workers": []}))
+    assert nobody.evidence["worker_busy"]["text"] == "the engine kept no account"
