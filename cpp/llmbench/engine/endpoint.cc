@@ -63,7 +63,7 @@ absl::Status Endpoint::Validate() const {
 
 std::string Endpoint::HostHeader() const {
   std::string name = host.find(':') == std::string::npos ? host : "[" + host + "]";
-  if (port != (tls ? 443 : 80)) name += ":" + std::to_string(port);
+  if (port != (tls ? 443 : 80)) name.append(":").append(std::to_string(port));
   return name;
 }
 
