@@ -14,6 +14,7 @@ void ReadPace::Judge(int64_t now_ns, const Seen& seen) {
   const bool stamped = seen.unstamped_reads == before_.unstamped_reads;
   window_begin_ns_ = now_ns;
   before_ = seen;
+  if (events == 0) return;
 
   if (merged * kMergedShare > events) refrain_until_ns_ = now_ns + kRefrainNs;
   // Before the first request has ended they are at least as long as the load is old.

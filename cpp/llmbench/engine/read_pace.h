@@ -16,8 +16,9 @@ namespace llmbench {
 class ReadPace {
  public:
   static constexpr int64_t kGatherNs = 500 * kNsPerUs;
-  // The load is judged anew this often.
-  static constexpr int64_t kWindowNs = 5 * kNsPerMs;
+  // The load is judged anew this often: longer than the gaps of streams that run in step, so that it sees
+  // neither their bursts nor the silence between them. Where nothing came there is nothing to judge.
+  static constexpr int64_t kWindowNs = 20 * kNsPerMs;
   // Fewer events: there is little to save.
   static constexpr int64_t kLeastEventsPerSecond = 30'000;
   // A stream's events are so many times as far apart.
@@ -26,7 +27,7 @@ class ReadPace {
   static constexpr int64_t kLeastRequestNs = 1000 * kGatherNs;
   // One in so many events shares a read, at most; otherwise reads do not gather for a while.
   static constexpr int64_t kMergedShare = 200;
-  static constexpr int64_t kRefrainNs = 2 * kNsPerSecond;
+  static constexpr int64_t kRefrainNs = 4 * kNsPerSecond;
 
   // What the worker has counted since its start, and what is on its way.
   struct Seen {

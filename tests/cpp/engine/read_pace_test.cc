@@ -81,7 +81,7 @@ TEST(ReadPace, DoesNotGatherBeforeTheLoadIsAsOldAsItsRequestsMustBe) {
 TEST(ReadPace, RefrainsWhereGatheringItselfMakesEventsShareReads) {
   ReadPace pace(/*closed_loop=*/false);
   ReadPace::Seen seen{.decoding = 1000};
-  constexpr int64_t kEvents = 500, kWindows = 4000;
+  constexpr int64_t kEvents = ReadPace::kWindowNs / (10 * kNsPerUs), kWindows = 4000;
   int64_t gathering = 0;
   for (int64_t window = 1; window <= kWindows; ++window) {
     if (pace.gathers()) {
@@ -93,6 +93,31 @@ TEST(ReadPace, RefrainsWhereGatheringItselfMakesEventsShareReads) {
   }
   EXPECT_GT(gathering, 0);
   EXPECT_LT(gathering * 100, kWindows);
+}
+
+TEST(ReadPace, GathersStreamsThatRunInStep) {
+  // A thousand tokens within a millisecond, then nothing for nine; between two waves of requests nothing at
+  // all.
+  ReadPace pace(/*closed_loop=*/true);
+  ReadPace::Seen seen{.decoding = 1000};
+  pace.Begin(0, seen);
+  int64_t now_ns = 0;
+  const auto play = [&](int64_t for_ns, bool tokens) {
+    int64_t gathering = 0, turns = 0;
+    for (const int64_t end_ns = now_ns + for_ns; now_ns < end_ns; now_ns += kNsPerMs) {
+      if (tokens && now_ns / kNsPerMs % 10 == 0) seen.output_events += 1000;
+      pace.NoteTurn(now_ns, seen);
+      ++turns;
+      gathering += pace.gathers() ? 1 : 0;
+    }
+    return static_cast<double>(gathering) / static_cast<double>(turns);
+  };
+  play(ReadPace::kLeastRequestNs + ReadPace::kWindowNs, true);
+  for (int wave = 0; wave < 5; ++wave) {
+    pace.NoteRequest(640 * kNsPerMs);
+    play(50 * kNsPerMs, false);
+    EXPECT_GE(play(640 * kNsPerMs, true), 0.95);
+  }
 }
 
 TEST(ReadPace, StopsWhenTheLoadDoes) {
