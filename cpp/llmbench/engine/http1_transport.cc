@@ -14,14 +14,6 @@ constexpr size_t kReadBytes = 256 * 1024;
 constexpr size_t kPrefetchAhead = 4;  // in events
 constexpr uint32_t kWatched = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
-// Tags: bit 63 marks libcurl's connecting sockets (then the endpoint, in the low 32 bits the descriptor);
-// otherwise generation and link index.
-constexpr EventLoop::Tag kConnectorBit = EventLoop::Tag{1} << 63;
-
-// Tickets of connections: opened beforehand, or for a request.
-constexpr uint64_t kForRequest = 0;
-constexpr uint64_t kWarm = 1;
-
 // Asks for the cache lines of the first `size` bytes.
 void PrefetchObject(const void* object, size_t size) {
   for (size_t offset = 0; offset < size; offset += 64) {
@@ -30,20 +22,6 @@ void PrefetchObject(const void* object, size_t size) {
 }
 
 }  // namespace
-
-// What one endpoint has: how connections to it are opened, and who waits for one.
-struct Http1Transport::Pool {
-  Pool(const Target& the_target, int32_t endpoint, const WorkerContext& context, EventLoop* loop)
-      : target(the_target),
-        connector(target.endpoint, target.addresses, context.plan->config.timeouts.connect_ns, loop,
-                  kConnectorBit | EventLoop::Tag{static_cast<uint32_t>(endpoint)} << 32) {}
-
-  const Target& target;
-  curl::Connector connector;
-  // (index, generation) of links, newest last; stale entries are skipped.
-  std::vector<std::pair<uint32_t, uint32_t>> idle;
-  std::deque<PlannedRequest> unconnected;
-};
 
 // A connection and the request that is on it.
 struct Http1Transport::Link {
@@ -63,39 +41,30 @@ struct Http1Transport::Link {
   size_t tail_size = 0;
 
   bool all_sent() const { return sent == total; }
-  EventLoop::Tag tag() const { return (EventLoop::Tag{generation & 0x7fffffffu} << 32) | index; }
+  EventLoop::Tag tag() const { return LinkTag(index, generation); }
 };
 
 Http1Transport::Http1Transport(WorkerContext* context, TransportClient* client)
-    : Transport(context, client), scratch_(wire::MakeJsonScratch()), buffer_(kReadBytes + wire::kPadding) {
-  for (const Target& target : context->plan->targets) {
-    const auto endpoint = static_cast<int32_t>(pools_.size());
-    pools_.push_back(std::make_unique<Pool>(target, endpoint, *context, &context->loop));
-  }
-}
+    : PooledTransport(context, client),
+      scratch_(wire::MakeJsonScratch()),
+      buffer_(kReadBytes + wire::kPadding) {}
 
 Http1Transport::~Http1Transport() = default;
 
 // ---- The turn ----
 
-int64_t Http1Transport::deadline_ns() const {
-  int64_t deadline = next_sweep_ns_;
-  for (const auto& pool : pools_) deadline = std::min(deadline, pool->connector.deadline_ns());
-  return deadline;
-}
-
 // A thousand streams do not fit into the nearest cache. What an event will touch is fetched in steps: its
 // link some events before, what the link points to one event before, what that points to while the kernel
 // copies the bytes.
 void Http1Transport::PrefetchLink(EventLoop::Tag tag) const {
-  if (tag & kConnectorBit) return;  // the timer's and the wake-up's tags have the bit as well
-  const Link* link = links_[tag & 0xffffffffu].get();
+  if (!IsLink(tag)) return;
+  const Link* link = links_[LinkIndex(tag)].get();
   PrefetchObject(link, sizeof(Link) - sizeof(Link::tail));
 }
 
 void Http1Transport::PrefetchBehindLink(EventLoop::Tag tag) const {
-  if (tag & kConnectorBit) return;
-  const Link& link = *links_[tag & 0xffffffffu];
+  if (!IsLink(tag)) return;
+  const Link& link = *links_[LinkIndex(tag)];
   __builtin_prefetch(link.connection.get());
   link.transfer.PrefetchReader();
 }
@@ -109,32 +78,19 @@ void Http1Transport::OnEvents(std::span<const epoll_event> events, size_t begin,
     if (i + kPrefetchAhead < events.size()) PrefetchLink(events[i + kPrefetchAhead].data.u64);
     if (i + 1 < events.size()) PrefetchBehindLink(events[i + 1].data.u64);
     const EventLoop::Tag tag = events[i].data.u64;
-    if (tag >= EventLoop::kTimerTag) continue;  // the timer, or a wake-up
-    if (tag & kConnectorBit) {
-      Pool& pool = *pools_[(tag & ~kConnectorBit) >> 32];
-      pool.connector.OnSocket(static_cast<int>(tag & 0xffffffffu), events[i].events);
-    } else {
-      Link& link = *links_[tag & 0xffffffffu];
+    if (IsLink(tag)) {
+      Link& link = *links_[LinkIndex(tag)];
       if (link.tag() == tag && link.state != Link::State::kClosed) OnEvent(link, events[i].events);
+    } else {
+      OnOtherEvent(events[i]);
     }
   }
-}
-
-void Http1Transport::OnTime(int64_t now_ns) {
-  for (const auto& pool : pools_) {
-    pool->connector.OnTime(now_ns);
-    while (pool->connector.has_opened()) {
-      pool->connector.TakeOpened(opened_);
-      for (curl::Opened& opened : opened_) OnOpened(*pool, std::move(opened));
-    }
-  }
-  if (now_ns >= next_sweep_ns_) SweepTimeouts(now_ns);
 }
 
 // ---- Requests ----
 
 void Http1Transport::Start(PlannedRequest request) {
-  Pool& pool = *pools_[static_cast<size_t>(request.endpoint)];
+  Pool& pool = PoolOf(request.endpoint);
   if (!request.fresh && pooled()) {
     if (Link* link = TakeIdle(pool)) {
       SendOn(*link, request, /*opened_for_it=*/false);
@@ -144,19 +100,6 @@ void Http1Transport::Start(PlannedRequest request) {
   request.connection_waited = true;
   pool.unconnected.push_back(request);
   if (pool.connector.connecting() < pool.unconnected.size()) pool.connector.Open(kForRequest);
-}
-
-void Http1Transport::StopSending(int64_t now_ns) {
-  sending_ = false;
-  for (const auto& pool : pools_) {
-    pool->connector.CancelAll();
-    const std::deque<PlannedRequest> unconnected = std::exchange(pool->unconnected, {});
-    for (const PlannedRequest& request : unconnected) {
-      client_->OnUnsent(request, Outcome::kCut, "", now_ns);
-      client_->OnFreed(request, now_ns);
-    }
-  }
-  warm_left_ = 0;
 }
 
 void Http1Transport::CutRunning(int64_t now_ns) {
@@ -335,7 +278,7 @@ void Http1Transport::SweepTimeouts(int64_t now_ns) {
 
 void Http1Transport::OpenWarm(int32_t endpoint) {
   ++warm_left_;
-  pools_[static_cast<size_t>(endpoint)]->connector.Open(kWarm);
+  PoolOf(endpoint).connector.Open(kWarm);
 }
 
 Http1Transport::Link& Http1Transport::NewLink(Pool& pool) {

@@ -16,13 +16,6 @@ constexpr size_t kReadBytes = 256 * 1024;
 constexpr size_t kMaxHeaderBytes = 256 * 1024;
 constexpr uint32_t kWatched = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
-// Tags: bit 63 marks libcurl's connecting sockets (then the endpoint, in the low 32 bits the descriptor);
-// otherwise generation and link index.
-constexpr EventLoop::Tag kConnectorBit = EventLoop::Tag{1} << 63;
-
-constexpr uint64_t kForRequests = 0;
-constexpr uint64_t kWarm = 1;
-
 }  // namespace
 
 // One request's place; used again for others.
@@ -58,21 +51,10 @@ struct Http2Transport::Stream final : wire::Http2Stream {
   bool take_back = false;  // the server did nothing with it: to be sent once more
 };
 
-struct Http2Transport::Pool {
-  Pool(const Target& the_target, int32_t endpoint, const RunConfig& config, EventLoop* loop)
-      : target(the_target),
-        fields(MakeHttp2Fields(target.endpoint, config.streamed,
-                               config.wire_format.rules().framing == wire::StreamFraming::kGrpc)),
-        connector(target.endpoint, target.addresses, config.timeouts.connect_ns, loop,
-                  kConnectorBit | EventLoop::Tag{static_cast<uint32_t>(endpoint)} << 32, /*http2=*/true) {}
-
-  const Target& target;
-  const wire::HeaderFields fields;
-  curl::Connector connector;
-  int64_t opening = 0;  // connections that requests wait for
-  int64_t warm_requests = 0;
-  std::deque<PlannedRequest> unconnected;
-};
+Http2Pool::Http2Pool(const Target& the_target, const RunConfig& config, EventLoop* loop, EventLoop::Tag tags)
+    : EndpointPool(the_target, config, loop, tags),
+      fields(MakeHttp2Fields(target.endpoint, config.streamed,
+                             config.wire_format.rules().framing == wire::StreamFraming::kGrpc)) {}
 
 struct Http2Transport::Link {
   enum class State : uint8_t { kClosed, kOpening, kOpen };
@@ -93,7 +75,7 @@ struct Http2Transport::Link {
   bool wants_write = false;
   std::vector<Stream*> framed;  // whole requests that are in `out`
 
-  EventLoop::Tag tag() const { return (EventLoop::Tag{generation & 0x7fffffffu} << 32) | index; }
+  EventLoop::Tag tag() const { return LinkTag(index, generation); }
 };
 
 // No request on it has ended yet.
@@ -105,51 +87,27 @@ void Http2Transport::Stream::OnFramed(size_t bytes, bool all) {
 }
 
 Http2Transport::Http2Transport(WorkerContext* context, TransportClient* client)
-    : Transport(context, client),
+    : PooledTransport(context, client),
       streams_per_connection_(context->plan->config.connect == ConnectMode::kNew
                                   ? 1
                                   : context->plan->config.streams_per_connection),
       scratch_(wire::MakeJsonScratch()),
-      buffer_(kReadBytes + wire::kPadding) {
-  for (const Target& target : context->plan->targets) {
-    const auto endpoint = static_cast<int32_t>(pools_.size());
-    pools_.push_back(std::make_unique<Pool>(target, endpoint, context->plan->config, &context->loop));
-  }
-}
+      buffer_(kReadBytes + wire::kPadding) {}
 
 Http2Transport::~Http2Transport() = default;
 
 // ---- The turn ----
 
-int64_t Http2Transport::deadline_ns() const {
-  int64_t deadline = next_sweep_ns_;
-  for (const auto& pool : pools_) deadline = std::min(deadline, pool->connector.deadline_ns());
-  return deadline;
-}
-
 void Http2Transport::OnEvents(std::span<const epoll_event> events, size_t begin, size_t end) {
   for (size_t i = begin; i < end; ++i) {
     const EventLoop::Tag tag = events[i].data.u64;
-    if (tag >= EventLoop::kTimerTag) continue;  // the timer, or a wake-up
-    if (tag & kConnectorBit) {
-      Pool& pool = *pools_[(tag & ~kConnectorBit) >> 32];
-      pool.connector.OnSocket(static_cast<int>(tag & 0xffffffffu), events[i].events);
-    } else {
-      Link& link = *links_[tag & 0xffffffffu];
+    if (IsLink(tag)) {
+      Link& link = *links_[LinkIndex(tag)];
       if (link.tag() == tag && link.state != Link::State::kClosed) OnReady(link, events[i].events);
+    } else {
+      OnOtherEvent(events[i]);
     }
   }
-}
-
-void Http2Transport::OnTime(int64_t now_ns) {
-  for (const auto& pool : pools_) {
-    pool->connector.OnTime(now_ns);
-    while (pool->connector.has_opened()) {
-      pool->connector.TakeOpened(opened_);
-      for (curl::Opened& opened : opened_) OnOpened(*pool, std::move(opened));
-    }
-  }
-  if (now_ns >= next_sweep_ns_) SweepTimeouts(now_ns);
 }
 
 // ---- Connections ----
@@ -159,18 +117,35 @@ int64_t Http2Transport::Capacity(const Link& link) const {
   return std::min(streams_per_connection_, link.session->max_streams()) - link.active;
 }
 
-// The connection with the fewest streams.
+void Http2Transport::NoteCapacity(const Link& link) {
+  LoadOrder& roomy = link.pool->roomy;
+  if (Capacity(link) > 0) {
+    roomy.Set(link.index, static_cast<size_t>(link.active));
+  } else {
+    roomy.Remove(link.index);
+  }
+}
+
+// The connection with the fewest streams. Only a request that was taken back wants a fresh one.
 Http2Transport::Link* Http2Transport::FindLink(Pool& pool, bool fresh) {
+  if (!fresh) {
+    for (;;) {
+      const uint32_t index = pool.roomy.Least();
+      if (index == LoadOrder::kNone) return nullptr;
+      if (Capacity(*links_[index]) > 0) return links_[index].get();
+      pool.roomy.Remove(index);  // it is closing since the last look
+    }
+  }
   Link* best = nullptr;
   for (const auto& link : links_) {
-    if (link->pool != &pool || Capacity(*link) <= 0 || (fresh && !IsFresh(*link))) continue;
+    if (link->pool != &pool || Capacity(*link) <= 0 || !IsFresh(*link)) continue;
     if (best == nullptr || link->active < best->active) best = link.get();
   }
   return best;
 }
 
 void Http2Transport::OpenWarm(int32_t endpoint) {
-  Pool& pool = *pools_[static_cast<size_t>(endpoint)];
+  Pool& pool = PoolOf(endpoint);
   if (pool.warm_requests++ % streams_per_connection_ != 0) return;  // that one is shared
   ++warm_left_;
   pool.connector.Open(kWarm);
@@ -179,7 +154,7 @@ void Http2Transport::OpenWarm(int32_t endpoint) {
 void Http2Transport::OpenForWaiting(Pool& pool) {
   while (pool.opening * streams_per_connection_ < static_cast<int64_t>(pool.unconnected.size())) {
     ++pool.opening;
-    pool.connector.Open(kForRequests);
+    pool.connector.Open(kForRequest);
   }
 }
 
@@ -224,6 +199,7 @@ void Http2Transport::OnOpened(Pool& pool, curl::Opened opened) {
 
 void Http2Transport::OnEstablished(Link& link) {
   link.state = Link::State::kOpen;
+  NoteCapacity(link);
   --(link.warm ? warm_left_ : link.pool->opening);
   FeedWaiting(link);
   OpenForWaiting(*link.pool);  // the server may allow fewer streams than were hoped for
@@ -282,6 +258,7 @@ void Http2Transport::OnReady(Link& link, uint32_t events) {
       context_->recorder->AppendSample(ClientSample::kReadLateness, turn_ns - read.time_ns);
     }
     const absl::Status status = link.session->Receive({buffer_.data(), read.size});
+    NoteCapacity(link);  // the server may allow more streams than before, or no more
     if (!status.ok()) {
       FinishEnded();
       if (link.generation == generation) Break(link, WireError::kProtocol, std::string(status.message()));
@@ -377,6 +354,7 @@ void Http2Transport::CloseLink(Link& link) {
   link.framed.clear();
   ++link.generation;
   link.state = Link::State::kClosed;
+  NoteCapacity(link);
   free_links_.push_back(link.index);
 }
 
@@ -393,7 +371,7 @@ void Http2Transport::CloseAll() {
 // ---- Requests ----
 
 void Http2Transport::Start(PlannedRequest request) {
-  Pool& pool = *pools_[static_cast<size_t>(request.endpoint)];
+  Pool& pool = PoolOf(request.endpoint);
   if (Link* const link = FindLink(pool, request.fresh)) {
     SendOn(*link, request, /*opened_for_it=*/false);
     return;
@@ -422,6 +400,7 @@ void Http2Transport::SendOn(Link& link, PlannedRequest request, bool opened_for_
   stream.all_sent = stream.ended = stream.take_back = false;
   ++link.active;
   ++link.requests;
+  NoteCapacity(link);
   BeginTry(stream.transfer, request, link.number, /*reused=*/!opened_for_it);
   RequestRecord& record = stream.transfer.record();
   record.flags |= kHttp2;
@@ -478,6 +457,7 @@ void Http2Transport::Complete(Stream& stream) {
   const uint32_t generation = link.generation;
   const bool open = link.state == Link::State::kOpen;
   --link.active;
+  NoteCapacity(link);
   if (open) {
     link.session->Cancel(stream.id);  // where the answer failed before its end
     std::erase(link.framed, &stream);
@@ -495,6 +475,7 @@ void Http2Transport::Complete(Stream& stream) {
   free_streams_.push_back(&stream);
   if (open && context_->plan->config.connect == ConnectMode::kNew) {
     link.session->GoAway();
+    NoteCapacity(link);
     Flush(link);
     if (link.generation == generation) CloseLink(link);
   }
@@ -507,20 +488,11 @@ void Http2Transport::Complete(Stream& stream) {
 }
 
 void Http2Transport::StopSending(int64_t now_ns) {
-  sending_ = false;
-  for (const auto& pool : pools_) {
-    pool->connector.CancelAll();
-    pool->opening = 0;
-    const std::deque<PlannedRequest> unconnected = std::exchange(pool->unconnected, {});
-    for (const PlannedRequest& request : unconnected) {
-      client_->OnUnsent(request, Outcome::kCut, "", now_ns);
-      client_->OnFreed(request, now_ns);
-    }
-  }
+  PooledTransport::StopSending(now_ns);
+  for (const auto& pool : pools_) pool->opening = 0;
   for (const auto& link : links_) {
     if (link->state == Link::State::kOpening) CloseLink(*link);
   }
-  warm_left_ = 0;
 }
 
 void Http2Transport::CutRunning(int64_t now_ns) {

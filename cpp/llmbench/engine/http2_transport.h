@@ -8,45 +8,53 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "llmbench/engine/connection.h"
-#include "llmbench/engine/curl/connector.h"
-#include "llmbench/engine/transport.h"
+#include "llmbench/engine/load_order.h"
+#include "llmbench/engine/pooled_transport.h"
 #include "llmbench/wire/http2_response_reader.h"
 #include "llmbench/wire/http2_session.h"
 #include "llmbench/wire/json_scratch.h"
 
 namespace llmbench {
 
-class Http2Transport final : public Transport {
+struct Http2Pool final : EndpointPool {
+  Http2Pool(const Target& the_target, const RunConfig& config, EventLoop* loop, EventLoop::Tag tags);
+
+  const wire::HeaderFields fields;
+  int64_t opening = 0;  // connections that requests wait for
+  int64_t warm_requests = 0;
+  LoadOrder roomy;  // connections that take another stream, by how many they carry
+};
+
+class Http2Transport final : public PooledTransport<Http2Pool> {
  public:
   Http2Transport(WorkerContext* context, TransportClient* client);
   ~Http2Transport() override;
 
   void OpenWarm(int32_t endpoint) override;
-  bool warming() const override { return warm_left_ > 0; }
   void Start(PlannedRequest request) override;
   void StopSending(int64_t now_ns) override;
   void CutRunning(int64_t now_ns) override;
   void CloseAll() override;
   void OnEvents(std::span<const epoll_event> events, size_t begin, size_t end) override;
-  void OnTime(int64_t now_ns) override;
-  int64_t deadline_ns() const override;
 
  private:
+  using Pool = Http2Pool;
   struct Stream;
   struct Link;
-  struct Pool;
 
   // Connections.
   int64_t Capacity(const Link& link) const;  // streams it can take now
   static bool IsFresh(const Link& link);
+  // After whatever changes its capacity.
+  void NoteCapacity(const Link& link);
   Link* FindLink(Pool& pool, bool fresh);
   void OpenForWaiting(Pool& pool);
-  void OnOpened(Pool& pool, curl::Opened opened);
+  void OnOpened(Pool& pool, curl::Opened opened) override;
   void OnEstablished(Link& link);
   void FailWaiting(Pool& pool, Outcome outcome, const std::string& error);
   void OnReady(Link& link, uint32_t events);
@@ -63,22 +71,17 @@ class Http2Transport final : public Transport {
   void OnBroken(Stream& stream, wire::WireError error, std::string_view why, bool unprocessed);
   void FinishEnded();
   void Complete(Stream& stream);
-  void SweepTimeouts(int64_t now_ns);
+  void SweepTimeouts(int64_t now_ns) override;
 
   const int64_t streams_per_connection_;
   std::shared_ptr<wire::JsonScratch> scratch_;
   std::vector<char> buffer_;
-  std::vector<std::unique_ptr<Pool>> pools_;      // as the plan's targets
   std::vector<std::unique_ptr<Link>> links_;      // TLS connections end before the pool they live in
   std::vector<std::unique_ptr<Stream>> streams_;  // streams end before their link's session
   std::vector<uint32_t> free_links_;
   std::vector<Stream*> free_streams_;
   std::vector<Stream*> ended_;  // in a read, dealt with after it
-  std::vector<curl::Opened> opened_;
-  ReadStamp stamp_;  // of the read that is being taken
-  int64_t warm_left_ = 0;
-  int64_t next_sweep_ns_ = kNever;
-  bool sending_ = true;
+  ReadStamp stamp_;             // of the read that is being taken
 };
 
 }  // namespace llmbench
