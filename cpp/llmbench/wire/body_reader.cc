@@ -7,6 +7,7 @@
 #include "llmbench/wire/document_parser.h"
 #include "llmbench/wire/escape.h"
 #include "llmbench/wire/grpc_frames.h"
+#include "llmbench/wire/guess_format.h"
 #include "llmbench/wire/line_parser.h"
 #include "llmbench/wire/server_error.h"
 
@@ -104,6 +105,8 @@ void BodyReader::OnBody(std::string_view body, EventSink& sink) {
   switch (content_) {
     case Content::kEvents:
       return OnEvents(body, sink);
+    case Content::kOtherEvents:
+      return OnOtherEvents(body, sink);
     case Content::kDocument:
       if (document_.size() + body.size() > max_document_) {
         return Fail(WireError::kEventTooLarge,
@@ -150,7 +153,7 @@ bool BodyReader::Recognise(std::string_view& body) {
   // data, id, event, error, retry, a comment; what began like a mark and was none
   const bool event_like = std::strchr("dier:", body[0]) != nullptr || mark_ % kMarkSize != 0;
   if (IsType(content_type_, "text/event-stream") || (event_like && !IsType(content_type_, "text/html"))) {
-    content_ = Content::kEvents;
+    content_ = own_framing_ != nullptr ? Content::kOtherEvents : Content::kEvents;
     if (mark_ > 0) {
       std::string_view mark(kMark, mark_);
       Frame none;
@@ -176,12 +179,42 @@ void BodyReader::OnEvents(std::string_view body, EventSink& sink) {
         content_ = Content::kDropped;
         return;
       case FrameStep::kTooLarge:
-        return Fail(WireError::kEventTooLarge,
-                    "an event is larger than " + std::to_string(max_document_) + " bytes");
+        return FailTooLarge();
       case FrameStep::kNeedMore:
         return;
     }
   }
+}
+
+// Some server may well wrap its lines so. But where the first event looks like another format's, events of
+// the right shape do not mean the same.
+void BodyReader::OnOtherEvents(std::string_view body, EventSink& sink) {
+  Frame event;
+  switch (sse_.Next(body, event)) {
+    case FrameStep::kEvent:
+      if (!JudgeOtherEvents(event)) return;
+      OnEvent(event, sink);
+      if (!good()) {
+        content_ = Content::kDropped;
+        return;
+      }
+      return OnEvents(body, sink);
+    case FrameStep::kTooLarge:
+      return FailTooLarge();
+    case FrameStep::kNeedMore:
+      return;
+  }
+}
+
+bool BodyReader::JudgeOtherEvents(const Frame& event) {
+  content_ = Content::kEvents;
+  if (event.error || format_.name() == "template") return true;
+  const std::string line = "data: " + std::string(event.payload);
+  const std::string other = LooksLike(line, format_.name());
+  if (other.empty()) return true;
+  Fail(WireError::kSchema, "expected the framing " + std::string(FramingName(format_.rules().framing)) +
+                               ", got server-sent events: " + Quote(line) + other);
+  return false;
 }
 
 void BodyReader::OnEvent(const Frame& event, EventSink& sink) {
@@ -212,6 +245,7 @@ void BodyReader::OnEnd(const ResponseTrailers& trailers, EventSink& sink) {
       Fail(WireError::kEmptyStream, "status " + std::to_string(status_) + " with an empty body");
       break;
     case Content::kEvents:
+    case Content::kOtherEvents:
       FinishEvents(sink);
       break;
     case Content::kDocument:
@@ -237,6 +271,7 @@ void BodyReader::FinishEvents(EventSink& sink) {
   bool torn = false;
   if (framing_->Finish(event) == FrameStep::kEvent) {
     torn = !event.error && !decoder_->IsWhole(event.payload);
+    if (!torn && content_ == Content::kOtherEvents && !JudgeOtherEvents(event)) return;
     if (!torn) {
       answer_.unterminated = framing_ == &sse_;  // other framings need no end behind the last event
       OnEvent(event, sink);
@@ -264,6 +299,10 @@ void BodyReader::FinishEvents(EventSink& sink) {
   } else if (!had_output_ && !finished && answer_.output_tokens < 0) {
     Fail(WireError::kEmptyStream, "the stream ended without output, finish reason or usage");
   }
+}
+
+void BodyReader::FailTooLarge() {
+  Fail(WireError::kEventTooLarge, "an event is larger than " + std::to_string(max_document_) + " bytes");
 }
 
 void BodyReader::FailStatus() {

@@ -75,7 +75,7 @@ class BodyReader {
   // An output event may be half here. `more`: bytes of a next piece are announced or begun.
   bool event_begun(bool more) const {
     if (complete_ || !good()) return false;
-    return (content_ == Content::kEvents || content_ == Content::kUnknown) && (more || framing_->begun());
+    return content_ <= Content::kOtherEvents && (more || framing_->begun());
   }
   const Answer& answer() const { return answer_; }
 
@@ -83,17 +83,21 @@ class BodyReader {
   enum class Content : uint8_t {
     kUnknown,  // no byte of the body has come that would tell
     kEvents,
-    kDocument,   // one JSON document
-    kErrorBody,  // of an answer whose status is no success
-    kDropped,    // the answer has failed: only the end of the body matters
+    kOtherEvents,  // server-sent events, none of them read yet, though the format frames its own otherwise
+    kDocument,     // one JSON document
+    kErrorBody,    // of an answer whose status is no success
+    kDropped,      // the answer has failed: only the end of the body matters
   };
 
   bool grpc() const { return format_.rules().framing == StreamFraming::kGrpc; }
   bool Recognise(std::string_view& body);
   void OnEvents(std::string_view body, EventSink& sink);
+  void OnOtherEvents(std::string_view body, EventSink& sink);
+  bool JudgeOtherEvents(const Frame& event);
   void OnEvent(const Frame& event, EventSink& sink);
   void FinishEvents(EventSink& sink);
   void FailStatus();
+  void FailTooLarge();
 
   const std::shared_ptr<JsonScratch> scratch_;
   const WireFormat format_;

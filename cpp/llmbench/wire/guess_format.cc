@@ -8,6 +8,7 @@
 #include "llmbench/wire/document_parser.h"
 #include "llmbench/wire/json_token.h"
 #include "llmbench/wire/named_formats.h"
+#include "llmbench/wire/wire_format.h"
 
 namespace llmbench::wire {
 namespace {
@@ -43,6 +44,22 @@ bool Matches(std::string_view signature, dom::element root) {
   return false;
 }
 
+// A stream of server-sent events, by how it begins.
+bool IsSse(std::string_view bytes) {
+  bytes = TrimSpace(bytes);
+  for (const std::string_view field : {"data:", "event:", "id:", "retry:", ":"}) {
+    if (bytes.starts_with(field)) return true;
+  }
+  return false;
+}
+
+// Whether the format's streams are JSON with other things between its events than server-sent events have.
+bool FramesOtherwise(const NamedFormat& format) {
+  const auto known = WireFormat::Named(format.name);
+  return known.ok() && known->rules().framing != StreamFraming::kSse &&
+         known->rules().framing != StreamFraming::kNone;
+}
+
 // The first JSON object or array of a body that says something; the views are into `padded`.
 std::string_view FirstDocument(std::string_view padded) {
   std::string_view bytes = TrimSpace(padded);
@@ -61,6 +78,7 @@ std::vector<std::string_view> GuessFormats(std::string_view bytes) {
   DocumentParser documents(bytes.size());
   Frame frame;
   dom::parser parser;
+  const bool sse = IsSse(bytes);
   // Not every document tells: a stream may open with a role, end with usage.
   for (int i = 0; i < 8 && names.empty(); ++i) {
     FrameStep step = documents.Next(rest, frame);
@@ -68,7 +86,7 @@ std::vector<std::string_view> GuessFormats(std::string_view bytes) {
     dom::element root;
     if (step != FrameStep::kEvent || parser.parse(frame.payload).get(root) != simdjson::SUCCESS) continue;
     for (const NamedFormat& format : NamedFormats()) {
-      if (Matches(format.signature, root)) names.push_back(format.name);
+      if (Matches(format.signature, root) && !(sse && FramesOtherwise(format))) names.push_back(format.name);
     }
   }
   return names;

@@ -52,5 +52,21 @@ TEST(BodyReaderTest, WhatOnlyBeginsLikeAMarkIsPartOfTheBody) {
   }
 }
 
+TEST(BodyReaderTest, ServerSentEventsOfAFormatOfLinesAreAnotherServers) {
+  const std::string event = "data: {\"text\":[\" a\"]}\n\n";
+  for (const std::string& body :
+       {event + event, ": ping\n\n" + event, event + "data: [DONE]\n\n", event.substr(0, event.size() - 1)}) {
+    const Read read = ReadBody("vllm-generate", {.bytes = body});
+    EXPECT_EQ(read.answer, "error=schema");
+    EXPECT_EQ(read.events, "");
+    EXPECT_EQ(read.error_text.substr(0, 47), "expected the framing nul, got server-sent event");
+    EXPECT_NE(read.error_text.find("this looks like mii-generate"), std::string::npos) << read.error_text;
+  }
+  const Read told = ReadBody("ollama", {.bytes = "data: {\"error\":\"no\"}\n\n"});
+  EXPECT_EQ(told.answer, "error=server_error_event");
+  const Read wrapped = ReadBody("ollama", {.bytes = "data: {\"response\":\"a\",\"done\":true}\n\n"});
+  EXPECT_EQ(wrapped.text, "a");  // nobody else's
+}
+
 }  // namespace
 }  // namespace llmbench::wire

@@ -27,6 +27,7 @@ TEST(GuessFormatTest, EachFormatLooksLikeItself) {
       {"event: ping\ndata: {\"type\": \"ping\"}\n\n", "anthropic-messages"},
       {R"({"type":"message","content":[{"type":"text","text":"a"}]})", "anthropic-messages"},
       {R"({"text":["The river runs"]})", "vllm-generate mii-generate"},
+      {"data: {\"text\":[\" runs\"]}\n\n", "mii-generate"},  // vLLM's are lines
       {R"(data:{"index":1,"token":{"id":1,"text":"a","special":false},"generated_text":null})", "tgi"},
       {R"([{"generated_text":"a"}])", "tgi"},
       {R"({"error":"Model is overloaded","error_type":"overloaded"})", "tgi"},

@@ -312,6 +312,7 @@ def test_the_wrong_server_says_what_it_is(dialect: str, name: str, told: str) ->
     [
         ("sglang", "vllm-generate", "did you mean --backend sglang?"),
         ("tgi", "mii-generate", "did you mean --backend tgi?"),
+        ("mii", "vllm-generate", "did you mean --backend mii-generate?"),
         ("triton", "naive_transformers", "did you mean --backend tensorrt_llm_triton?"),
         ("openai", "jetstream", "did you mean --backend openai?"),
         ("openai", "fastgen", "did you mean --backend openai?"),
