@@ -8,7 +8,9 @@ less that of a run of one request of the same kind, over the output events (or r
 alternate (bare, llmbench, bare, …), so that a busy neighbour meets both.
 
 `--only workers` holds two workers against one: the CPU time of the worker threads per output event, with the load of
-the one shared by two, and with twice that load.
+the one shared by two, and with twice that load. With only two cores one of two workers shares its core with the
+server, where an event costs another amount; the one worker is then measured on each core, and two are held against
+the mean of both. Two that take turns on the core beside the server's are shown as well.
 
 `llmbench run` also makes its prompts, in Python, before it sends anything. The second column takes that off too
 (by `--dry-run` with as many prompts): connecting, sending, reading, recording and summing up are left.
@@ -91,9 +93,9 @@ class Bench:
             *("--ignore-eos", "--workers", str(workers), *arguments),
         )
 
-    def per_event(self, kind: Kind, workers: int) -> float:
+    def per_event(self, kind: Kind, workers: int, cores: set[int]) -> float:
         """CPU time of the worker threads per output event, µs."""
-        harness.measure(self.command(kind, workers=workers), self.core)
+        harness.measure(self.command(kind, workers=workers), cores)
         [(stored,)] = harness.query(self.directory / "run.llmbench", "SELECT json FROM run")
         run = json.loads(stored)
         if run["summary"]["completed"] != kind.requests:
@@ -157,32 +159,37 @@ def compare(bench: Bench, kind: Kind, pairs: int, per: str) -> str:
     )
 
 
-def two_workers(bench: Bench, kind: Kind, rounds: int) -> str:
+def two_workers(bench: Bench, kind: Kind, rounds: int, server_core: set[int]) -> str:
     """One worker, two with its load, and two with twice its load, by turns."""
     twice = Kind(2 * kind.streams, 2 * kind.requests, kind.tokens)
-    runs = {
-        "one worker": (kind, 1),
-        "two workers, the same load": (kind, 2),
-        "two workers, the same load each": (twice, 2),
-    }
+    others = os.sched_getaffinity(0) - server_core
+    runs: dict[str, tuple[Kind, int, set[int]]] = {}
+    if len(others) > 1:
+        alone = ["one worker"]
+        runs["one worker"] = (kind, 1, others)
+        runs["two workers, the same load"] = (kind, 2, others)
+        runs["two workers, the same load each"] = (twice, 2, others)
+    else:
+        alone = ["one worker, on the server's core", "one worker, on the other"]
+        runs[alone[0]] = (kind, 1, server_core)
+        runs[alone[1]] = (kind, 1, others)
+        runs["two workers on both, the same load"] = (kind, 2, server_core | others)
+        runs["two workers on both, the same load each"] = (twice, 2, server_core | others)
+        runs["two workers on the other, the same load"] = (kind, 2, others)
     found: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds):
-        for name, (load, workers) in runs.items():
-            found[name].append(bench.per_event(load, workers))
-        shown = ", ".join(f"{name} {costs[-1]:.2f} µs" for name, costs in found.items())
-        print(f"  round {number + 1}: {shown}", file=sys.stderr)
-    one = statistics.median(found["one worker"])
-    rows = [
-        [name, str(runs[name][0].streams), harness.spread(costs), f"**{statistics.median(costs) / one:.3f}**"]
-        for name, costs in found.items()
-    ]
-    return harness.table(["CPU of the workers", "streams", "µs per event", "ratio of medians"], rows)
-
-
-def worker_cores() -> set[int]:
-    """All but the server's; with only two, both: what a worker shares with the server, it also waits for."""
-    mine = sorted(os.sched_getaffinity(0))
-    return set(mine[1:] if len(mine) > 2 else mine)
+        for name, (load, workers, cores) in runs.items():
+            found[name].append(bench.per_event(load, workers, cores))
+        shown = ", ".join(f"{costs[-1]:.2f}" for costs in found.values())
+        print(f"  round {number + 1}: {shown} µs", file=sys.stderr)
+    medians = {name: statistics.median(costs) for name, costs in found.items()}
+    rows = []
+    for name, (load, workers, cores) in runs.items():
+        base = [medians[one] for one in alone if runs[one][2] <= cores]
+        ratio = f"**{medians[name] / statistics.mean(base):.3f}**" if workers > 1 else ""
+        rows.append([name, str(load.streams), harness.spread(found[name]), ratio])
+    header = ["CPU of the workers", "streams", "µs per event", "over one worker on the same cores"]
+    return harness.table(header, rows)
 
 
 def open_loop(bench: Bench, rate: int, seconds: int) -> str:
@@ -260,7 +267,8 @@ def main() -> int:
         if "workers" in options.only:
             with harness.simulator(server_core, "--fixed", "--ttft-ms", "50", "--itl-ms", "10") as url:
                 kind = Kind(400, 2000 if options.quick else 6000, 64)
-                print(two_workers(Bench(url, worker_cores(), directory), kind, pairs), end="\n\n", flush=True)
+                bench = Bench(url, client_core, directory)
+                print(two_workers(bench, kind, pairs, server_core), end="\n\n", flush=True)
         if not {"requests", "open"} & set(options.only):
             return 0
         with harness.simulator(server_core, "--fixed", "--ttft-ms", "5", "--itl-ms", "10") as url:
