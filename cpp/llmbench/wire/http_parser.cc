@@ -59,6 +59,7 @@ struct Fields {
   std::string_view body;
   bool chunk_begun = false;  // a chunk's header was read, none of its bytes
   bool chunk_ended = false;  // all of a chunk's bytes were read, nothing of what follows
+  uint64_t chunk_left = 0;   // bytes of the chunk that are still to come
   bool header_done = false;
   int status = 0;
   int version = 0;
@@ -69,6 +70,7 @@ struct Fields {
   void Reset() {
     status = version = 0;
     header_done = chunk_begun = chunk_ended = false;
+    chunk_left = 0;
     error_trailer.clear();
     body = {};
   }
@@ -154,12 +156,14 @@ class Parser : public http::basic_parser<false> {
   }
   void on_chunk_header_impl(std::uint64_t size, boost::beast::string_view, error_code&) override {
     fields_.chunk_begun = size > 0;
+    fields_.chunk_left = size;
     fields_.chunk_ended = false;
   }
   std::size_t on_chunk_body_impl(std::uint64_t left, boost::beast::string_view body, error_code&) override {
     fields_.body = View(body);
     fields_.chunk_begun = false;
-    fields_.chunk_ended = left == body.size();
+    fields_.chunk_left = left - body.size();
+    fields_.chunk_ended = fields_.chunk_left == 0;
     return body.size();
   }
   void on_finish_impl(error_code&) override {}
@@ -405,8 +409,9 @@ class HttpParser::Message {
     return Step::kComplete;
   }
 
-  // Beast leaves what it cannot use yet, the line ends around a chunk's size. Kept in the tail, it is
-  // completed line by line so that never a byte of body goes there.
+  // Bytes of body go to Beast as they come. What is around a chunk goes there in whole lines: what Beast
+  // makes of it then does not depend on the slicing. What it cannot use yet, as the line end before a chunk's
+  // size, is kept in the tail until the next line.
   Step AdvanceBody(std::string_view& input, std::string_view& body) {
     while (!input.empty()) {
       if (fields.chunk_ended) {
@@ -418,18 +423,16 @@ class HttpParser::Message {
       }
       error_code ec;
       const std::string_view before = input;
-      if (tail_.empty()) {
+      if (!parser->chunked() || fields.chunk_left > 0) {
         input.remove_prefix(parser->put({input.data(), input.size()}, ec));
-        if (ec == http::error::need_more) {
-          tail_.assign(input);
-          input = {};
-        }
       } else {
         const size_t line = std::min(input.find('\n'), input.size() - 1) + 1;
         tail_.append(input.substr(0, line));
         input.remove_prefix(line);
-        parser->put({tail_.data(), tail_.size()}, ec);
-        if (!ec) tail_.clear();
+        if (tail_.back() == '\n') {
+          parser->put({tail_.data(), tail_.size()}, ec);
+          if (!ec) tail_.clear();
+        }
       }
       if (ec && ec != http::error::need_more) {
         return Fail(WireError::kProtocol, ec.message(), tail_.empty() ? before : std::string_view(tail_));
