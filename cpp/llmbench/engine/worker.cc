@@ -145,13 +145,14 @@ ReadPace::Seen Worker::seen() const {
   return {.output_events = live.output_events.load(std::memory_order_relaxed),
           .merged_events = context_.merged_events,
           .unstamped_reads = context_.unstamped_reads,
-          .decoding = live.in_flight.load(std::memory_order_relaxed) -
-                      live.waiting.load(std::memory_order_relaxed)};
+          .decoding =
+              live.in_flight.load(std::memory_order_relaxed) - live.waiting.load(std::memory_order_relaxed)};
 }
 
 void Worker::NoteStall(int64_t since_ns, int64_t until_ns) {
   const int64_t took = until_ns - since_ns;
-  if (took <= kStallNs || stage_ == Stage::kConnecting) return;  // opening a thousand connections takes its time
+  if (took <= kStallNs || stage_ == Stage::kConnecting)
+    return;  // opening a thousand connections takes its time
   ++context_.report.stalls;
   context_.report.max_stall_ns = std::max(context_.report.max_stall_ns, took);
 }

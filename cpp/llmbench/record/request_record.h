@@ -21,7 +21,8 @@ enum class Phase : uint8_t { kWarmup = 0, kMeasure = 1, kDrain = 2, kCooldown = 
 // Where output_tokens comes from, in order of trust.
 enum class TokenSource : uint8_t { kNone = 0, kUsage = 1, kTokenIds = 2, kTokenizer = 3, kEvents = 4 };
 
-// Texts of the request table's columns: warmup, measure, drain, cooldown; usage, token_ids, tokenizer, events, or "".
+// Texts of the request table's columns: warmup, measure, drain, cooldown; usage, token_ids, tokenizer,
+// events, or "".
 std::string_view PhaseName(Phase phase);
 std::string_view TokenSourceName(TokenSource source);
 
