@@ -88,7 +88,8 @@ PlannedRequest PlanShare::TakeDue() {
 PlannedRequest PlanShare::TakeNext(int64_t scheduled_ns, int64_t now_ns) {
   const int64_t id = next_id_;
   next_id_ += config_.workers;
-  return CountClosed(Make(id, scheduled_ns, now_ns));
+  // The turn that begins the load began before it did.
+  return CountClosed(Make(id, scheduled_ns, std::max(now_ns, start_ns_)));
 }
 
 void PlanShare::PlanNextArrival() {
