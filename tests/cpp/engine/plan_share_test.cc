@@ -126,6 +126,16 @@ TEST(PlanShare, WarmupDurationComesOnTop) {
   }
 }
 
+TEST(PlanShare, CountsARequestOfATurnThatBeganBeforeTheLoad) {
+  const DrawSequence draw(7, DrawOrder::kInOrder, 0);
+  const RunConfig config = Config(Arrival::kClosed, 1, 2);
+  PlanShare share(config, draw, 0);
+  share.BeginLoad(kStart);
+  EXPECT_EQ(share.TakeDue().phase, Phase::kMeasure);
+  EXPECT_EQ(share.TakeNext(kStart + 5, kStart - 10).phase, Phase::kMeasure);
+  EXPECT_FALSE(share.HasNext());
+}
+
 TEST(PlanShare, ClosedLoopCountsMeasuredRequestsOnly) {
   RunConfig config = Config(Arrival::kClosed, 1, 3);
   config.warmup_duration_ns = kNsPerSecond;
