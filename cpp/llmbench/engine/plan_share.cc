@@ -55,6 +55,8 @@ void PlanShare::BeginLoad(int64_t start_ns) {
   }
   next_id_ = worker_ + static_cast<int64_t>(slot_starts_.size()) * config_.workers;
   std::sort(slot_starts_.begin(), slot_starts_.end());
+  measured_starts_ = std::count_if(slot_starts_.begin(), slot_starts_.end(),
+                                   [this](const auto& start) { return start.first >= measure_from_ns_; });
 }
 
 PlannedRequest PlanShare::Make(int64_t id, int64_t scheduled_ns, int64_t now_ns) const {
@@ -77,6 +79,7 @@ PlannedRequest PlanShare::TakeDue() {
     const auto [scheduled_ns, id] = slot_starts_.front();
     slot_starts_.pop_front();
     PlannedRequest request = CountClosed(Make(id, scheduled_ns, scheduled_ns));
+    if (request.phase == Phase::kMeasure) --measured_starts_;
     request.slot = static_cast<int32_t>(id);  // a slot's number is that of its first request
     return request;
   }
@@ -111,7 +114,7 @@ void PlanShare::PlanNextArrival() {
 void PlanShare::Abandon() {
   planned_ns_ = kNever;
   slot_starts_.clear();
-  quota_ = warmups_left_ = 0;
+  quota_ = measured_starts_ = warmups_left_ = 0;
 }
 
 }  // namespace llmbench

@@ -41,7 +41,7 @@ class PlanShare {
 
   // Closed loop: whether a slot that became free has another request of this worker, and that request.
   // now_ns: when it starts, which decides whether it still belongs to the warm-up. The caller knows the slot.
-  bool HasNext() const { return closed_ && quota_ > 0; }
+  bool HasNext() const { return closed_ && quota_ > measured_starts_; }
   PlannedRequest TakeNext(int64_t scheduled_ns, int64_t now_ns);
 
   // Nothing is left to start.
@@ -79,7 +79,8 @@ class PlanShare {
   int64_t planned_ns_ = kNever;
 
   // Closed loop.
-  int64_t quota_ = 0;  // measured requests still to start
+  int64_t quota_ = 0;            // measured requests still to start
+  int64_t measured_starts_ = 0;  // of slot_starts_, those whose requests quota_ counts
   int64_t next_id_ = 0;
   std::deque<std::pair<int64_t, int64_t>>
       slot_starts_;  // (time, number) of the first request of each own slot
