@@ -11,15 +11,15 @@ from pathlib import Path
 from llmbench.errors import ConfigError, ResultsError
 
 
-def check_directory(directory: Path) -> None:
-    """Makes the directory and proves that a file can be written there."""
+def check_directory(directory: Path, *, flag: str = "--result-dir") -> None:
+    """Makes the directory and proves that a file can be written there; `flag` is what names another."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
         raise ResultsError(
-            f"cannot write results to {directory}: {error.strerror or error}; choose another --result-dir"
+            f"cannot write results to {directory}: {error.strerror or error}; choose another {flag}"
         ) from None
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmbench import launchers, server_records, servers
 from llmbench.errors import ConfigError, ServerUnreachableError
+from llmbench.result_paths import check_directory
 from llmbench.sweep_plan import SweepSpec, plan
-from llmbench.sweeping import check_writable, signals_as_interrupts
+from llmbench.sweeping import signals_as_interrupts
 
 if TYPE_CHECKING:
     from llmbench.server_records import ServerRecord
@@ -43,7 +44,7 @@ class ServerActions:
         launch.check(settings)
         if again:
             self._end(found)
-        check_writable(spec.result_dir)
+        check_directory(spec.result_dir, flag="--out_json_dir")
         self.display.note(f"starting {spec.model} on {spec.backend}: {settings.describe()}")
         with signals_as_interrupts():
             server = servers.Deployment.start(

@@ -9,11 +9,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +27,7 @@ from llmbench.errors import (
     ServerUnreachableError,
 )
 from llmbench.interrupts import EXIT_CODES
+from llmbench.result_paths import check_directory
 from llmbench.sweep_file import read_json
 from llmbench.sweep_measurement import (
     Measure,
@@ -181,7 +180,7 @@ def execute(
             tuple(gates),
         )
         execution.prepare()
-        check_writable(spec.result_dir)
+        check_directory(spec.result_dir, flag="--out_json_dir")
         for record in server_records.end_orphans():
             display.note(
                 f"ended a server left behind by a killed sweep: {record.name}, process group {record.pgid}"
@@ -398,18 +397,6 @@ def served_model(endpoint: Endpoint) -> str:
     if model is None:
         raise ConfigError(f"{endpoint.display_url}: the server does not tell its model's name: give --model")
     return model
-
-
-def check_writable(directory: Path) -> None:
-    """Makes the directory, and raises ResultsError where nothing can be written to it: before anything else is done."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            pass
-    except OSError as error:
-        raise ResultsError(
-            f"results cannot be written to {directory}: {error.strerror or error}; choose another --out_json_dir"
-        ) from error
 
 
 @dataclass

@@ -46,7 +46,13 @@ def test_names_that_are_none(tmp_path: Path, name: str) -> None:
         claim(tmp_path, name)
 
 
-def test_a_directory_that_cannot_be(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "flag"), [({}, "--result-dir"), ({"flag": "--out_json_dir"}, "--out_json_dir")]
+)
+def test_a_directory_that_cannot_be(tmp_path: Path, options: dict[str, str], flag: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ResultsError, match="choose another --result-dir"):
-        result_paths.check_directory(tmp_path / "file" / "results")
+    directory = tmp_path / "file" / "results"
+    told = f"cannot write results to {directory}: Not a directory; choose another {flag}"
+    with pytest.raises(ResultsError) as caught:
+        result_paths.check_directory(directory, **options)
+    assert str(caught.value) == told
