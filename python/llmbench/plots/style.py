@@ -86,10 +86,17 @@ _RC: Any = {
 @contextlib.contextmanager
 def look() -> Iterator[None]:
     """The settings figures are made with; on leaving, the user's own are back."""
+    # Whether figures are shown at once is no matter of style, and a notebook turns it on when its first figure is made.
+    interactive = mpl.is_interactive()
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC)
-        yield
+        mpl.interactive(interactive)
+        try:
+            yield
+        finally:
+            interactive = mpl.is_interactive()
+    mpl.interactive(interactive)
 
 
 def new_axes(width: float = 8.0, height: float = 4.8, *, shown: bool = True) -> Axes:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
 from matplotlib.figure import Figure
 
@@ -97,3 +98,18 @@ def test_a_long_caption_stays_in_the_figure(width: float) -> None:
     figure.draw_without_rendering()
     (text,) = (each for each in figure.texts if "VALID" in each.get_text())
     assert text.get_window_extent().x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize("interactive", [False, True])
+def test_what_a_notebook_shows_at_once_it_goes_on_showing(interactive: bool) -> None:
+    before = mpl.is_interactive()
+    try:
+        mpl.interactive(interactive)
+        with style.look():
+            assert mpl.is_interactive() == interactive
+        assert mpl.is_interactive() == interactive
+        with style.look():
+            mpl.interactive(True)  # as the inline backend does when the first figure is made
+        assert mpl.is_interactive()
+    finally:
+        mpl.interactive(before)
