@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmbench import verdict
+from llmbench import client_checks, run_checks
+from llmbench.evidence import STATUSES, Facts
 from llmbench.request_rows import ABSENT_NS, HTTP10, TURN_STAMPED
-from llmbench.verdict import STATUSES, Facts, Verdict, judge
+from llmbench.verdict import Verdict, judge
 
 ROW = np.dtype(
     [
+        ("id", "i8"),
         *((f"{name}_ns", "i8") for name in ("scheduled", "slot", "connected", "sent", "end")),
         ("attempts", "i4"),
         ("flags", "u4"),
@@ -25,6 +27,7 @@ MS = 1_000_000
 def rows(n: int = 1000, *, gap_ms: float = 10, life_ms: float = 50, lag_ms: float = 0.0) -> np.ndarray:
     """Requests at even gaps, each sent `lag_ms` late."""
     made = np.zeros(n, ROW)
+    made["id"] = np.arange(n)
     made["scheduled_ns"] = (np.arange(n) * gap_ms * MS).astype(np.int64)
     made["slot_ns"] = made["connected_ns"] = made["scheduled_ns"]
     made["sent_ns"] = made["scheduled_ns"] + int(lag_ms * MS)
@@ -51,6 +54,7 @@ def facts(made: np.ndarray | None = None, **changes: Any) -> Facts:
             "ttft": {"median": 50.0},
             "itl": {"median": 10.0},
             "icl": {"median": 10.0},
+            "e2el": {"median": 200.0},
         },
     }
     client: dict[str, Any] = {
@@ -156,7 +160,7 @@ CEILING = {"event_s": 8.5e-6, "request_s": 85e-6, "scaling": None, "cores": 4}
 def test_the_load_is_held_against_the_ceiling(
     summary: dict[str, Any], client: dict[str, Any], share: float | None, status: str, told: str
 ) -> None:
-    line = verdict.ceiling(facts(summary={"duration_s": 10.0} | summary, client=client))
+    line = client_checks.ceiling(facts(summary={"duration_s": 10.0} | summary, client=client))
     assert line.status == status
     assert told in line.text
     assert line.value == (None if share is None else pytest.approx(share))
@@ -166,7 +170,7 @@ def test_the_load_is_held_against_the_ceiling(
 def test_workers_share_the_load_as_far_as_there_are_cores() -> None:
     workers = [{"cpu_s": 1.0, "wall_s": 10.0, "run_queue_s": 0.0}] * 8
     summary = {"duration_s": 10.0, "events": 1_000_000}
-    line = verdict.ceiling(facts(summary=summary, client={"ceiling": CEILING, "workers": workers}))
+    line = client_checks.ceiling(facts(summary=summary, client={"ceiling": CEILING, "workers": workers}))
     assert line.value == pytest.approx(1.01 / 4)
 
 
@@ -183,7 +187,7 @@ def test_an_open_loop_that_falls_behind_is_the_clients_doing() -> None:
     made = rows()
     made["sent_ns"] = made["scheduled_ns"] + (np.arange(1000) * 2 * MS)
     made["end_ns"] = made["sent_ns"] + MS
-    line = verdict.achieved(facts(made))
+    line = client_checks.achieved(facts(made))
     assert line.status == "CLIENT-LIMITED"
     assert line.value == pytest.approx(10 / 12, rel=0.01)
 
@@ -199,11 +203,75 @@ def test_an_open_loop_that_its_limit_holds_back_is_not() -> None:
 
 def test_a_closed_loop_is_judged_by_its_idle_slots() -> None:
     made = rows(lag_ms=0.5, gap_ms=10)
-    line = verdict.achieved(facts(made, open_loop=False, rate=None, max_concurrency=1))
+    line = client_checks.achieved(facts(made, open_loop=False, rate=None, max_concurrency=1))
     assert line.value == pytest.approx(0.95, abs=0.001)
     assert line.status == "CLIENT-LIMITED"
-    line = verdict.achieved(facts(made, open_loop=False, rate=None, max_concurrency=10))
+    line = client_checks.achieved(facts(made, open_loop=False, rate=None, max_concurrency=10))
     assert line.status == "VALID"
+
+
+def started(slots: int, *, lag_ms: float, n: int = 1000, later_lag_ms: float = 0.0, first: int = 0) -> Facts:
+    """A closed loop whose slots' first requests go one after the other, the last of them `lag_ms` late. `first`: the
+    number of the first request that is measured."""
+    made = rows(n)
+    made["id"] += first
+    late = np.where(
+        made["id"] < slots, (made["id"] + 1) / slots * lag_ms, np.where(made["id"] % 20 == 0, later_lag_ms, 0)
+    )
+    made["sent_ns"] += (late * MS).astype(np.int64)
+    made["end_ns"] = made["sent_ns"] + 200 * MS
+    return facts(made, open_loop=False, rate=None, max_concurrency=slots)
+
+
+@pytest.mark.parametrize(
+    ("case", "start", "lag", "reasons"),
+    [
+        # The limits: 10 ms of 200 ms for the start, 2.5 ms of 50 ms for each request after it.
+        (started(500, lag_ms=9), 9.0, 0.0, ()),
+        (
+            started(500, lag_ms=11),
+            11.0,
+            0.0,
+            ("the client took 11.00 ms to send the first requests of 500 slots",),
+        ),
+        (started(500, lag_ms=9, later_lag_ms=3), 9.0, 3.0, ("p99 client lag 3.00 ms, limit 2.50 ms",)),
+        (started(500, lag_ms=0, later_lag_ms=2), 0.0, 2.0, ()),
+        # All that was sent is the start.
+        (started(1000, lag_ms=9), 9.0, None, ()),
+        (started(1000, lag_ms=11), 11.0, None, ("first requests of 1000 slots",)),
+        # Too few to spoil a p99.
+        (started(10, lag_ms=11), 11.0, 0.0, ()),
+        (started(11, lag_ms=11), 11.0, 0.0, ("first requests of 11 slots, limit 10.00 ms",)),
+        # The start was warm-up.
+        (started(500, lag_ms=900, first=500), None, 0.0, ()),
+        (started(500, lag_ms=0, later_lag_ms=3, first=500), None, 3.0, ("p99 client lag 3.00 ms",)),
+    ],
+)
+def test_the_start_of_a_closed_loop_is_judged_by_itself(
+    case: Facts, start: float | None, lag: float | None, reasons: tuple[str, ...]
+) -> None:
+    found = judge(case)
+    assert found.evidence["client_start"]["value"] == (None if start is None else pytest.approx(start))
+    assert found.evidence["client_lag_p99"]["value"] == (
+        None if lag is None else pytest.approx(lag, abs=1e-6)
+    )
+    assert len(found.reasons) == len(reasons)
+    assert all(told in reason for told, reason in zip(reasons, found.reasons, strict=True))
+
+
+def test_an_open_loop_has_no_start_of_its_own() -> None:
+    found = judge(facts(rows(lag_ms=3)))
+    assert found.evidence["client_start"]["text"] == "an open loop has no slots to fill"
+    assert found.evidence["client_lag_p99"]["value"] == pytest.approx(3)
+
+
+def test_a_run_of_which_nothing_was_sent_has_no_lag() -> None:
+    made = rows(3)
+    made["sent_ns"] = ABSENT_NS
+    for loop in ({"open_loop": True}, {"open_loop": False, "max_concurrency": 2}):
+        evidence = judge(facts(made, summary={"completed": 0, "failed": 3}, **loop)).evidence
+        assert evidence["client_lag_p99"]["text"] == "nothing was sent"
+        assert evidence["client_start"]["value"] is None
 
 
 def test_late_reads_matter_where_the_kernel_gave_no_times() -> None:
@@ -262,8 +330,8 @@ def test_a_steady_queue_is_not(seed: int) -> None:
 
 
 def test_short_runs_and_closed_loops_are_not_judged_for_growth() -> None:
-    assert verdict.stationarity(facts()).value is None
-    assert verdict.stationarity(facts(rows(6000), open_loop=False, max_concurrency=9)).value is None
+    assert run_checks.stationarity(facts()).value is None
+    assert run_checks.stationarity(facts(rows(6000), open_loop=False, max_concurrency=9)).value is None
 
 
 def test_without_evidence_nothing_is_claimed() -> None:
@@ -375,6 +443,11 @@ def test_retried_requests_are_named() -> None:
 
 def test_a_cache_that_was_asked_for_is_no_surprise() -> None:
     assert judge(facts(summary={"cached_tokens": 500}, prefix_asked=True)).warnings == ()
+
+
+def test_the_start_is_stored_with_its_numbers() -> None:
+    details = judge(started(100, lag_ms=10)).evidence["client_start"]["details"]
+    assert details == {"p50_ms": pytest.approx(5.05), "requests": 100, "share_of_requests": 0.1}
 
 
 def test_it_goes_through_json() -> None:
