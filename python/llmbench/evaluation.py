@@ -13,8 +13,9 @@ import numpy as np
 
 from llmbench import measure_window, precision, replicas, secrecy, shares, steadiness, timing
 from llmbench.errors import ResultsError
+from llmbench.evidence import Facts
 from llmbench.request_rows import CUT, WARMUP, measured
-from llmbench.verdict import Facts, Verdict, judge
+from llmbench.verdict import Verdict, judge
 
 if TYPE_CHECKING:
     from llmbench._core import RecordTable, RunDigest
