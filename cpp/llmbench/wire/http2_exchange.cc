@@ -1,6 +1,5 @@
 #include "llmbench/wire/http2_exchange.h"
 
-#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -42,18 +41,13 @@ void Http2Exchange::OnFields(std::string_view lines) {
   if (status_ > 0) return;  // trailers
   int status = 0;
   HeaderFields fields;
-  while (!lines.empty()) {
-    const std::string_view line = lines.substr(0, lines.find('\n'));
-    lines.remove_prefix(std::min(lines.size(), line.size() + 1));
-    const size_t colon = line.find(": ", 1);  // a pseudo field begins with one
-    if (colon == std::string_view::npos) continue;
-    const std::string_view name = line.substr(0, colon), value = line.substr(colon + 2);
+  ForEachField(lines, [&](std::string_view name, std::string_view value) {
     if (name == ":status") {
       std::from_chars(value.data(), value.data() + value.size(), status);
     } else {
       fields.emplace_back(name, value);
     }
-  }
+  });
   if (status / 100 == 1) return;
   status_ = status;
   fields_ = std::move(fields);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "llmbench/wire/escape.h"
+#include "llmbench/wire/http2_session.h"
 
 namespace llmbench::wire {
 namespace {
@@ -85,25 +86,22 @@ bool Http2ResponseReader::Feed(const char* data, size_t size, EventSink& sink) {
 }
 
 void Http2ResponseReader::OnFields(std::string_view lines) {
-  bool head = false;
-  while (!lines.empty()) {
-    const std::string_view line = lines.substr(0, lines.find('\n'));
-    lines.remove_prefix(std::min(lines.size(), line.size() + 1));
-    const size_t colon = line.find(": ", 1);  // a pseudo field begins with one
-    if (colon == std::string_view::npos) continue;
-    const std::string_view name = line.substr(0, colon), value = line.substr(colon + 2);
-    if (name == ":status") {
-      const auto code = static_cast<int>(std::max<int64_t>(0, Number(value)));
-      if (code / 100 == 1) {
-        interim_ = true;
-        return;
-      }
+  bool head = false, interim = false;
+  ForEachField(lines, [&](std::string_view name, std::string_view value) {
+    if (interim) return;
+    if (name != ":status") {
+      OnField(name, value);
+      return;
+    }
+    const auto code = static_cast<int>(std::max<int64_t>(0, Number(value)));
+    interim = code / 100 == 1;
+    if (interim) {
+      interim_ = true;
+    } else {
       status_ = code;
       head = true;
-      continue;
     }
-    OnField(name, value);
-  }
+  });
   if (head) OnHead();
 }
 

@@ -4,6 +4,7 @@
 // The windows are so large that flow control never holds a server up; what is received is taken at once.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -51,6 +52,18 @@ class Http2Stream {
   bool fields_too_large_ = false;
   bool reset_by_peer_ = false;
 };
+
+// Calls fn(name, value) for each field of a block that OnFields was given, in order. What is no field is
+// passed over.
+template <typename Fn>
+void ForEachField(std::string_view lines, Fn&& fn) {
+  while (!lines.empty()) {
+    const std::string_view line = lines.substr(0, lines.find('\n'));
+    lines.remove_prefix(std::min(lines.size(), line.size() + 1));
+    const size_t colon = line.find(": ", 1);  // a pseudo field begins with one
+    if (colon != std::string_view::npos) fn(line.substr(0, colon), line.substr(colon + 2));
+  }
+}
 
 using HeaderFields = std::vector<std::pair<std::string, std::string>>;
 

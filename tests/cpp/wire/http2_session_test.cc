@@ -37,6 +37,28 @@ struct Stream : Http2Stream {
 
 using Fields = std::vector<std::pair<std::string, std::string>>;
 
+TEST(ForEachField, GivesNamesAndValuesInOrder) {
+  const struct {
+    std::string_view lines;
+    Fields expected;
+  } kCases[] = {
+      {"", {}},
+      {":status: 200\ncontent-type: t\n", {{":status", "200"}, {"content-type", "t"}}},
+      {"a: 1\na: 2\n", {{"a", "1"}, {"a", "2"}}},
+      {"date: Tue, 1 Jan: 10:00\n", {{"date", "Tue, 1 Jan: 10:00"}}},  // the first ": " parts them
+      {"empty: \nlast: no line end", {{"empty", ""}, {"last", "no line end"}}},
+      {"\n\na: 1\n\n", {{"a", "1"}}},
+      {"a:1\nno colon\n: nameless\n:\nb: 2\n", {{"b", "2"}}},
+      {":: x\n", {{":", "x"}}},
+  };
+  for (const auto& row : kCases) {
+    Fields fields;
+    ForEachField(row.lines,
+                 [&](std::string_view name, std::string_view value) { fields.emplace_back(name, value); });
+    EXPECT_EQ(fields, row.expected) << row.lines;
+  }
+}
+
 // The other end, by nghttp2's own server side.
 class Server {
  public:
