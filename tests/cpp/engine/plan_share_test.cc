@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <vector>
@@ -149,6 +150,55 @@ TEST(PlanShare, ClosedLoopCountsMeasuredRequestsOnly) {
     EXPECT_EQ(share.TakeNext(kStart + 2 * kNsPerSecond, kStart + 2 * kNsPerSecond).phase, Phase::kMeasure);
   }
   EXPECT_FALSE(share.HasNext());
+}
+
+// Four slots start 250 ms apart; requests of free slots may not take what the later slots start with.
+TEST(PlanShare, AFreeSlotLeavesTheFirstRequestsToTheirSlots) {
+  const struct {
+    int64_t requests, warmup_ms;
+    int started;  // slots, when the first of them is free
+    int next;     // measured requests it may still have
+  } kCases[] = {
+      {4, 0, 1, 0},     // the three that are left are the other slots' own
+      {4, 0, 3, 0},     // and the last one
+      {6, 0, 1, 2},     // two more than there are slots
+      {6, 0, 4, 2},     // no slot is to start
+      {3, 0, 1, 0},     // fewer than the limit allows
+      {2, 500, 2, 0},   // two slots start in the warm-up, the others take both
+      {3, 500, 1, 1},   // a slot that starts in the warm-up takes nothing of the quota
+      {3, 500, 3, 1},   // one of the two that are left
+      {3, 1000, 4, 3},  // every slot starts in the warm-up
+  };
+  for (const auto& row : kCases) {
+    SCOPED_TRACE(testing::Message() << row.requests << " requests, " << row.warmup_ms << " ms of warm-up, "
+                                    << row.started << " slots started");
+    RunConfig config = Config(Arrival::kClosed, 1, row.requests);
+    config.arrivals.closed_ramp_s = 1;
+    config.warmup_duration_ns = row.warmup_ms * (kNsPerSecond / 1000);
+    const DrawSequence draw(7, DrawOrder::kInOrder, 0);
+    PlanShare share(config, draw, 0);
+    share.BeginLoad(kStart);
+    int64_t measured = 0;
+    const auto count = [&](const PlannedRequest& request) { measured += request.phase == Phase::kMeasure; };
+    std::set<int32_t> slots;
+    for (int i = 0; i < row.started; ++i) {
+      const PlannedRequest request = share.TakeDue();
+      count(request);
+      slots.insert(request.slot);
+    }
+    const int64_t late = kStart + 2 * kNsPerSecond;
+    int next = 0;
+    for (; share.HasNext() && next < 10; ++next) count(share.TakeNext(late, late));
+    EXPECT_EQ(next, row.next);
+    while (share.next_due_ns() != kNever) {
+      const PlannedRequest request = share.TakeDue();
+      count(request);
+      slots.insert(request.slot);
+    }
+    EXPECT_TRUE(share.over());
+    EXPECT_EQ(measured, row.requests);
+    EXPECT_EQ(slots.size(), row.warmup_ms > 0 ? 4u : std::min<size_t>(4, row.requests));
+  }
 }
 
 TEST(PlanShare, WarmupRequestsHaveNumbersAndPromptsOfTheirOwn) {
