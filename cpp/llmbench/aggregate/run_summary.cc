@@ -499,8 +499,15 @@ class DigestTaker {
  public:
   explicit DigestTaker(EventDigest& digest) : digest_(digest) {}
 
-  void OnSize(size_t requests, size_t events) { digest_.Reserve(requests, events); }
-  void OnRow(const RequestRecord& r, std::span<const uint8_t> blob) {
+  auto on_size() {
+    return [this](size_t requests, size_t events) { digest_.Reserve(requests, events); };
+  }
+  auto on_row() {
+    return [this](const RequestRecord& r, std::span<const uint8_t> blob) { Add(r, blob); };
+  }
+
+ private:
+  void Add(const RequestRecord& r, std::span<const uint8_t> blob) {
     times_ns_.clear();
     tokens_.clear();
     flags_.clear();
@@ -512,7 +519,6 @@ class DigestTaker {
     digest_.Add(r, times_ns_, tokens_, flags_);
   }
 
- private:
   EventDigest& digest_;
   // The events of one request.
   std::vector<int64_t> times_ns_;
@@ -522,9 +528,7 @@ class DigestTaker {
 
 absl::StatusOr<RecordTable> DigestFile(const std::string& path, EventDigest& digest) {
   DigestTaker taker(digest);
-  return RecordTable::LoadRows(
-      path, [&](size_t requests, size_t events) { taker.OnSize(requests, events); },
-      [&](const RequestRecord& r, std::span<const uint8_t> blob) { taker.OnRow(r, blob); });
+  return RecordTable::LoadRows(path, taker.on_size(), taker.on_row());
 }
 
 }  // namespace
@@ -539,9 +543,7 @@ absl::StatusOr<RunDigest> RunDigest::Load(const std::string& path) {
 RunDigest RunDigest::Of(const KeptRows& kept, const std::string& path) {
   EventDigest events{MeasureWindow()};
   DigestTaker taker(events);
-  RecordTable rows =
-      kept.Table([&](size_t requests, size_t most_events) { taker.OnSize(requests, most_events); },
-                 [&](const RequestRecord& r, std::span<const uint8_t> blob) { taker.OnRow(r, blob); });
+  RecordTable rows = kept.Table(taker.on_size(), taker.on_row());
   return RunDigest(path, std::make_shared<RecordTable>(std::move(rows)), std::move(events));
 }
 
