@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from llmbench.plots import style
 from llmbench.plots.latency_samples import GAPS, LatencySample, Measured, axis_label, caption, latency_samples
@@ -46,7 +47,7 @@ def latency_cdf(
             style.plain_log_labels(axes.xaxis)
         handles: list[Artist] = []
         for sample, (color, marker) in zip(samples, style.colors_and_markers(), strict=False):
-            handles.append(_draw_sample(axes, sample, metric, color, marker, told=len(samples) == 1))
+            handles.append(_draw_sample(axes, sample, metric, color, marker))
         axes.set_xlabel(axis_label(metric))
         axes.set_ylabel("Share of gaps (%)" if metric in GAPS else "Share of requests (%)")
         axes.set_ylim(0, 102)
@@ -54,6 +55,7 @@ def latency_cdf(
             style.from_zero(axes, y=False)
         heading = axis_label(metric).removesuffix(" (ms)")
         if len(samples) == 1:
+            _label_points(axes, samples[0], metric)
             style.title(axes, heading, f"{samples[0].label} · cumulative distribution")
         else:
             style.title(axes, heading, "Cumulative distribution")
@@ -62,9 +64,7 @@ def latency_cdf(
     return axes
 
 
-def _draw_sample(
-    axes: Axes, sample: LatencySample, metric: str, color: str, marker: str, *, told: bool
-) -> Artist:
+def _draw_sample(axes: Axes, sample: LatencySample, metric: str, color: str, marker: str) -> Artist:
     values = sample.values_ms
     share = np.arange(len(values) + 1) / len(values) * 100
     axes.plot(np.concatenate((values[:1], values)), share, color=color, drawstyle="steps-post", zorder=2.2)
@@ -77,17 +77,27 @@ def _draw_sample(
             )
         face = color if sample.tells(metric, percent) else "white"
         axes.plot(at, percent, linestyle="none", marker=marker, color=color, markerfacecolor=face, zorder=3)
-        if told:
-            axes.annotate(
-                sample.shown(metric, percent, at),
-                (at, percent),
-                (9, -5),
-                textcoords="offset points",
-                va="top",
-                fontsize=9,
-                color=style.FAINT,
-            )
     return Line2D([], [], color=color, marker=marker)
+
+
+def _label_points(axes: Axes, sample: LatencySample, metric: str) -> None:
+    """What each marked percentile is, on the side of it that has more room. The limits must stand already."""
+    for percent in MARKED:
+        at = float(np.percentile(sample.values_ms, percent))
+        right = axes.transAxes.inverted().transform(axes.transData.transform((at, percent)))[0] < 0.5
+        label = axes.annotate(
+            sample.shown(metric, percent, at),
+            (at, percent),
+            (9, -5) if right else (-9, 0),
+            textcoords="offset points",
+            ha="left" if right else "right",
+            va="top" if right else "center",
+            fontsize=9,
+            color=style.FAINT,
+            zorder=4,
+        )
+        # The line may run through it.
+        label.set_path_effects([withStroke(linewidth=2.5, foreground="white", alpha=0.85)])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -157,7 +157,9 @@ def _draw(
         clients = results.combination.num_clients
         style.title(axes, results.model, results.detail(f"{clients} client{'s' if clients > 1 else ''}"))
         style.legend(axes, handles, [series.label for series in results.series])
-        style.caption(axes, _caption(results, per_token, skip_requests))
+        style.caption(
+            axes, _caption(results, per_token, skip_requests, [text.get_text() for text in axes.texts])
+        )
     return axes
 
 
@@ -202,13 +204,15 @@ def _one_token_an_event(point: SweepPoint) -> bool:
     return bool(np.mean((point.output_tokens == events) | (point.output_tokens < 0)) >= 0.95)
 
 
-def _caption(results: ResultSet, per_token: bool, skip_requests: int) -> str:
+def _caption(results: ResultSet, per_token: bool, skip_requests: int, marked: Sequence[str]) -> str:
     parts = []
     if not per_token:
         several = [series.label for series in results.series if not _one_token_an_event(series.points[0])]
         parts.append(f"Events of several tokens: {', '.join(several)}")
     if skip_requests:
         parts.append(f"without the first and last {skip_requests if skip_requests > 1 else 'request'}")
+    if any("≥" in text for text in marked):
+        parts.append("≥: too few requests to tell")
     parts.append(verdict_note(results.points))
     text = " · ".join(filter(None, parts))
     return text[:1].upper() + text[1:]

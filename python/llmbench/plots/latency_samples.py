@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmbench.errors import ConfigError, ResultsError
+from llmbench.plots import style
 from llmbench.request_rows import ABSENT_NS, measured
 from llmbench.request_times import streamed_ns
 
@@ -135,12 +136,12 @@ class LatencySample:
     def shown(self, metric: str, percent: float, value_ms: float) -> str:
         """A percentile as figures write it: `P99 51.2 ms`, `P99 ≥ 51.2 ms (needs 368 requests)`."""
         if self.tells(metric, percent):
-            return f"P{percent:g} {value_ms:.3g} ms"
+            return f"P{percent:g} {style.short(value_ms)} ms"
         entry = self.intervals.get(f"p{percent:g}_{metric}_ms")
         needs = entry.get("needs_requests") if isinstance(entry, Mapping) else None
         if needs is None:
             needs = math.ceil(math.log(0.025) / math.log(percent / 100))
-        return f"P{percent:g} ≥ {value_ms:.3g} ms (needs {needs} requests)"
+        return f"P{percent:g} ≥ {style.short(value_ms)} ms (needs {needs} requests)"
 
     def supported_share(self, metric: str) -> float:
         """The highest percentile, as a share, that this many requests can tell: p with p^n_eff = 0.025; and below

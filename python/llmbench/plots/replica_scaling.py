@@ -131,8 +131,8 @@ def _draw(results: ResultSet, load: int, ax: Axes | None, *, shown: bool = True)
         bars = any(point.interval("request_throughput") for point in results.points)
         parts = [
             "Dashed: linear fit",
-            "dotted: the fewest replicas, multiplied",
-            "number: share of that",
+            "dotted: ideal, linear from the first point",
+            "%: share of the ideal",
             "bars: 95 % interval" if bars else "",
             verdict_note(results.points),
         ]

@@ -177,7 +177,10 @@ def caption(axes: Axes, text: str) -> None:
     other Axes as well."""
     figure = axes.figure
     if isinstance(figure, Figure) and len(figure.axes) == 1 and text:
-        lines = textwrap.wrap(text, int(_CAPTION_LETTERS_PER_INCH * figure.get_figwidth()))
+        width = int(_CAPTION_LETTERS_PER_INCH * figure.get_figwidth())
+        lines = [
+            line for part in text.splitlines() for line in textwrap.wrap(part, width, break_on_hyphens=False)
+        ]
         figure.supxlabel("\n".join(lines), x=0.015, ha="left", fontsize=8, color=FAINT)
 
 
@@ -185,6 +188,11 @@ def _shortened(text: str, length: int) -> str:
     # The ends of a name say more than its middle.
     half = (length - 1) // 2
     return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"
+
+
+def short(value: float) -> str:
+    """A number in three digits, or in as many as it has before its point: 0.0512, 51.2, 2081."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def from_zero(axes: Axes, *, x: bool = True, y: bool = True) -> None:

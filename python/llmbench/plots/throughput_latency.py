@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from llmbench.sweep_point import SweepPoint
 
 DEFAULT_DEGREE = 3
+_SHADE_ROOM = 1.25
+"""How far the axes reach, of the curve's greatest value, where the intervals go further."""
 
 
 def throughput_latency(
@@ -73,6 +75,7 @@ def _draw(
         for series, (color, marker) in zip(results.series, style.colors_and_markers(), strict=False):
             handles.append(_draw_series(axes, series, color, marker))
         style.from_zero(axes, y=not log)
+        _bound_shade(axes, y=not log)
         if len(results.series) == 1:
             _number(axes, results.series[0])
         axes.set_xlabel("Throughput (queries/s)")
@@ -81,6 +84,17 @@ def _draw(
         style.legend(axes, handles, [series.label for series in results.series])
         style.caption(axes, _caption(results))
     return axes
+
+
+def _bound_shade(axes: Axes, *, y: bool) -> None:
+    """Lets the intervals of short runs, which may be many times as wide as the curve, run out of the frame."""
+    for values, limits, move in (
+        (np.concatenate([np.ravel(line.get_xdata()) for line in axes.lines]), axes.get_xlim(), axes.set_xlim),
+        (np.concatenate([np.ravel(line.get_ydata()) for line in axes.lines]), axes.get_ylim(), axes.set_ylim),
+    )[: 1 + y]:
+        known = values[np.isfinite(values.astype(float))]
+        if len(known) and known.max() > 0:
+            move(limits[0], min(limits[1], _SHADE_ROOM * float(known.max())))
 
 
 def _draw_series(axes: Axes, series: Series, color: str, marker: str) -> Artist:

@@ -34,6 +34,8 @@ _STALL_GAPS = 5
 """A gap of so many median gaps is a stall, unless the caller says what is one."""
 _WIDTH_PT = 540
 """About what the time axis has."""
+_LABELLED = 10
+"""Rows that are each numbered."""
 _SOLID = 20_000
 """So many ticks become pixels in the SVG file."""
 
@@ -73,17 +75,25 @@ def token_timeline(
         stalled = _draw(axes, table[chosen], times, limit_s, (begin, end))
         axes.set_xlim(begin, end)
         axes.set_ylim(len(chosen) - 0.4, -0.6)
-        ticks = MaxNLocator(10, integer=True).tick_values(0, max(len(chosen) - 1, 1))
-        some = [int(each) for each in ticks if 0 <= each < len(chosen)]
-        axes.set_yticks(some, [str(table["id"][chosen[i]]) for i in some])
+        _number_rows(axes, table["id"][chosen])
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("Time since the run's start (s)")
         axes.set_ylabel("Request, by its number in the schedule")
         load = (getattr(result, "config", None) or {}).get("load") or {}
         style.title(axes, "Every token", style.joined((_label(result), load.get("description")), 42))
-        _legend(axes, limit_s)
+        _legend(axes, limit_s, failed=bool((table["outcome"][chosen] > 1).any()))
         style.caption(axes, _caption(result, len(chosen), len(there), stalled))
     return axes
+
+
+def _number_rows(axes: Axes, ids: npt.NDArray[np.int64]) -> None:
+    """Labels every row where they are few; else round numbers, which stand between two rows where the request of that
+    number is not drawn."""
+    labels = [int(each) for each in ids]
+    if len(labels) > _LABELLED:
+        ticks = MaxNLocator(_LABELLED, integer=True, steps=[1, 2, 5, 10]).tick_values(labels[0], labels[-1])
+        labels = [int(each) for each in ticks if labels[0] <= each <= labels[-1]]
+    axes.set_yticks(np.interp(labels, ids, np.arange(len(ids))), [str(each) for each in labels])
 
 
 def _in_flight(table: Rows, begin_s: float | None, end_s: float | None) -> npt.NDArray[np.intp]:
@@ -158,15 +168,24 @@ def _span(rows: Rows, begin_s: float | None, end_s: float | None) -> tuple[float
     return (first - room if begin_s is None else begin_s), (last + room if end_s is None else end_s)
 
 
-def _legend(axes: Axes, limit_s: float) -> None:
+def _legend(axes: Axes, limit_s: float, *, failed: bool) -> None:
     handles = [
         Line2D([], [], color=_WAIT, linewidth=2),
         Line2D([], [], color=_TOKEN, linestyle="none", marker="|", markersize=8),
         Line2D([], [], color=_STALL, linewidth=3.2),
     ]
-    labels = ["until the first token", "tokens", f"stall, over {limit_s * 1000:.3g} ms"]
+    labels = ["until the first token", "tokens", f"stall, over {style.short(limit_s * 1000)} ms"]
+    if failed:
+        handles.append(Line2D([], [], color=_FAILED, linestyle="none", marker="x", markersize=5))
+        labels.append("failed")
     axes.legend(
-        handles, labels, loc="lower right", bbox_to_anchor=(1, 1.0), ncols=3, fontsize=9, handlelength=1.6
+        handles,
+        labels,
+        loc="lower right",
+        bbox_to_anchor=(1, 1.0),
+        ncols=len(handles),
+        fontsize=9,
+        handlelength=1.6,
     )
 
 

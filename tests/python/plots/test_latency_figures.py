@@ -136,6 +136,25 @@ def test_cdf_of_several(check_picture: CheckPicture, request_table: MakeRows) ->
     check_picture(latency_cdf(rows, log=True), "latency_cdf_several")
 
 
+@pytest.mark.parametrize("median_ms", [0.5, 50, 5000])
+@pytest.mark.parametrize("log", [False, True])
+def test_labels_of_the_cdf_stay_in_the_frame(request_table: MakeRows, median_ms: float, log: bool) -> None:
+    axes = latency_cdf(request_table(100, median_ms=median_ms), log=log, shown=False)
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
+    frame = axes.get_window_extent()
+    for text in axes.texts:
+        if "needs" in text.get_text():
+            assert "e+" not in text.get_text()
+            assert frame.x0 <= text.get_window_extent().x0 < text.get_window_extent().x1 <= frame.x1
+    assert frame.width > 0.8 * axes.figure.bbox.width
+
+
+def test_the_caption_has_a_line_for_each_result(request_table: MakeRows) -> None:
+    results = {f"a-long-name-of-a-result-{i}" * 3: result_of(request_table(400)) for i in range(3)}
+    said = latency_cdf(results, shown=False).figure.get_supxlabel()  # type: ignore[union-attr]
+    assert [line.partition(":")[0] for line in said.splitlines()] == list(results)
+
+
 def test_percentiles(check_picture: CheckPicture, request_table: MakeRows) -> None:
     rows = {"vllm": request_table(20_000), "sglang": request_table(400, median_ms=65, spread=0.5)}
     check_picture(percentiles(rows), "percentiles")

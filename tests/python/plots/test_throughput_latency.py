@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -268,6 +269,18 @@ class TestCommand:
         ended = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
         assert (ended.returncode, ended.stderr) == (0, "")
         assert ended.stdout.startswith("saved plots/throughput_latency/")
+
+
+def test_intervals_of_short_runs_do_not_stretch_the_axes(make_sweep: MakeSweep, tmp_path: Path) -> None:
+    directory = make_sweep(tmp_path / "results_vllm")
+    for file in directory.glob("*.json"):
+        stored = json.loads(file.read_text())
+        interval = stored["llmbench"]["intervals"]["request_throughput"]
+        interval["high"] *= 100
+        file.write_text(json.dumps(stored))
+    axes = throughput_latency(directory)
+    greatest = max(float(line.get_xdata()[-1]) for line in axes.lines if len(line.get_xdata()))
+    assert greatest < axes.get_xlim()[1] < 1.3 * greatest
 
 
 def test_pyplot_is_not_loaded() -> None:

@@ -135,6 +135,23 @@ def test_how_many_rows_are_said(options: dict[str, Any], said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rows", "labels"), [(4, ["0", "200", "399", "599"]), (50, ["0", "100", "200", "300", "400", "500"])]
+)
+def test_rows_are_numbered(rows: int, labels: list[str]) -> None:
+    axes = token_timeline(run_of(), rows=rows)
+    assert [each.get_text() for each in axes.get_yticklabels()] == labels
+    heights = axes.get_yticks() * 599 / (rows - 1)
+    assert heights == pytest.approx([int(each) for each in labels], abs=8)
+
+
+def test_failures_are_in_the_legend() -> None:
+    run = run_of(20)
+    fail(run, 5)
+    labels = [each.get_text() for each in token_timeline(run).get_legend().get_texts()]
+    assert labels[-1] == "failed"
+
+
+@pytest.mark.parametrize(
     ("options", "error", "told"),
     [
         ({"rows": 0}, ConfigError, "rows must be at least 1"),
