@@ -133,7 +133,7 @@ TEST(RequestTimes, TimesPerTokenNeedTokens) {
   } kCases[] = {
       {5, 300, 700, 750, 100, 114},           {2, 300, 700, 750, 400, 285},
       {3, 300, 301, 750, 0.5, 190},                                           // parts of a nanosecond stay
-      {9, 300, 300, 480, 0, 300.0 / 9},       {1, 300, 300, 750, kNaN, 570},  // no token after the first
+      {9, 300, 300, 480, 0, 300.0 / 9},       {1, 300, 400, 750, kNaN, 570},  // no token after the first
       {0, kNoTime, kNoTime, 750, kNaN, kNaN}, {5, 300, kNoTime, 750, kNaN, 114},
       {5, kNoTime, 700, 750, kNaN, 114},      {5, 300, 700, kNoTime, 100, kNaN},  // cut
   };

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "dead_port.h"
 #include "driven_transport.h"
 #include "loopback_server.h"
 

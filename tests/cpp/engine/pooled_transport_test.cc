@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "dead_port.h"
 #include "driven_transport.h"
 #include "llmbench/engine/http1_transport.h"
 #include "llmbench/engine/http2_transport.h"

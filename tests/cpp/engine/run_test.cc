@@ -11,12 +11,14 @@
 #include <thread>
 #include <vector>
 
+#include "dead_port.h"
 #include "loopback_server.h"
 #include "memory_writer.h"
 
 namespace llmbench {
 namespace {
 
+using testing::DeadPort;
 using testing::LoopbackServer;
 using testing::MemoryWriter;
 using testing::SeenRequest;
@@ -444,13 +446,9 @@ TEST(Run, TimeoutsHaveTheirNames) {
 }
 
 TEST(Run, RefusedConnectionsEndTheRunEarly) {
-  uint16_t port;
-  {
-    LoopbackServer server(Echo);
-    port = server.port();
-  }  // nobody listens there any more
+  DeadPort dead;
   MemoryWriter writer;
-  RunConfig config = ClosedLoop(port, 2, 10'000);
+  RunConfig config = ClosedLoop(dead.port(), 2, 10'000);
   config.abort_after_failures = 20;
   const RunReport report = Measure(config, writer);
   EXPECT_EQ(report.stopped_because, "all-failed");
@@ -461,14 +459,10 @@ TEST(Run, RefusedConnectionsEndTheRunEarly) {
 }
 
 TEST(Run, SlotsRestWhenThereIsNoConnection) {
-  uint16_t port;
-  {
-    LoopbackServer server(Echo);
-    port = server.port();
-  }
+  DeadPort dead;
   for (const size_t workers : {1, 2}) {
     MemoryWriter writer;
-    RunConfig config = ClosedLoop(port, 2, 0);
+    RunConfig config = ClosedLoop(dead.port(), 2, 0);
     config.workers = static_cast<int>(workers);
     config.duration_ns = 350 * kNsPerMs;
     const RunReport report = Measure(config, writer);
@@ -641,18 +635,14 @@ TEST(Run, LeastInFlightSendsFewerToASlowEndpoint) {
 }
 
 TEST(Run, AnEndpointThatIsDownFailsAlone) {
-  uint16_t dead;
-  {
-    LoopbackServer server(Echo);
-    dead = server.port();
-  }  // nobody listens there any more
+  DeadPort dead;
   for (const Balancing balancing :
        {Balancing::kRoundRobin, Balancing::kRandom, Balancing::kLeastInFlight, Balancing::kSticky}) {
     for (const int workers : {1, 2}) {
       const auto servers = EchoServers(2);
       MemoryWriter writer;
       RunConfig config = Several(servers, balancing, 6, 120);
-      config.endpoints.insert(config.endpoints.begin() + 1, Local(dead));
+      config.endpoints.insert(config.endpoints.begin() + 1, Local(dead.port()));
       config.workers = workers;
       config.abort_after_failures = 10;
       const RunReport report = Measure(config, writer);

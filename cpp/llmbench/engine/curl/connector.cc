@@ -1,9 +1,9 @@
 #include "llmbench/engine/curl/connector.h"
 
+#include <fcntl.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -340,7 +340,7 @@ void Connector::Finish(Attempt* attempt, CURLcode code) {
                      "): leave --http2 out";
     }
   } else {
-    const int own = dup(fd);
+    const int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     const int dup_errno = errno;
     curl_multi_remove_handle(multi_.get(), easy);
     idle_.push_back(std::move(owner));
