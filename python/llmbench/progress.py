@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _RATE_WINDOW_S = 2.0
 _NOTEBOOK_WIDTH = 120
 """Of a cell, in characters."""
+_ECHO_WIDTH = 4
+"""Left free at the end of a line: a terminal writes ^C there, and two of them must not break it."""
 _PHASES = {"warmup": "warming up", "cooldown": "cooling down", "drain": "draining"}
 
 
@@ -84,6 +86,8 @@ class _Numbers:
         left = "" if ending else self._left(elapsed)
         self.head = f"{self._phase(snapshot)} {count} requests, {_clock(elapsed)}{left}"
         parts = [f"{self._rate(int(snapshot.get('output_events') or 0)):.0f} tokens/s"]
+        if snapshot.get("stopping"):
+            parts.insert(0, "finishing what runs; interrupt again to end now")
         parts.append(f"{snapshot.get('in_flight') or 0} in flight")
         parts.append(f"{snapshot.get('failed') or 0} failed")
         if snapshot.get("ttft_p50_ms") is not None:
@@ -166,7 +170,7 @@ class TerminalDisplay:
         line.add_row(
             ProgressBar(total=1.0, completed=numbers.share, width=24), Text(numbers.head, no_wrap=True)
         )
-        words = numbers.lines(self._live.console.width if self._live is not None else 80)
+        words = numbers.lines((self._live.console.width if self._live is not None else 80) - _ECHO_WIDTH)
         self._lines = max(self._lines, len(words))
         words += [""] * (self._lines - len(words))
         return Group(line, *(Text(each, style="dim", no_wrap=True, overflow="ellipsis") for each in words))
@@ -182,25 +186,26 @@ class NotebookDisplay:
 
     def __enter__(self) -> NotebookDisplay:
         self._ipython = importlib.import_module("IPython.display")
-        self._handle = self._ipython.display(self._ipython.HTML(self._paint()), display_id=True)
+        self._handle = self._ipython.display(self._paint(), raw=True, display_id=True)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._handle is not None:
-            self._handle.update(self._ipython.HTML(""))
+            self._handle.update({"text/html": "", "text/plain": ""}, raw=True)
 
     def update(self, snapshot: Mapping[str, Any]) -> None:
         self._numbers.take(snapshot)
         if self._handle is not None:
-            self._handle.update(self._ipython.HTML(self._paint()))
+            self._handle.update(self._paint(), raw=True)
 
-    def _paint(self) -> str:
+    def _paint(self) -> dict[str, str]:
         numbers = self._numbers
-        return (
+        painted = (
             f'<div style="font-family:monospace"><progress max="1" value="{numbers.share:.3f}" '
             f'style="width:20em"></progress> {html.escape(numbers.head)}<br>'
             f"{'<br>'.join(map(html.escape, numbers.lines(_NOTEBOOK_WIDTH)))}</div>"
         )
+        return {"text/html": painted, "text/plain": numbers.head}
 
 
 def _client(busy: float) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -21,6 +21,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.text import Text
 
 from llmbench.sweep_tables import (
@@ -32,6 +33,7 @@ from llmbench.sweep_tables import (
     print_tables,
     replica_lines,
     summary_parts,
+    table_text,
     wrapped,
 )
 
@@ -41,6 +43,26 @@ if TYPE_CHECKING:
     from llmbench.sweep_plan import PlannedPoint, ServerSettings, SweepSpec
     from llmbench.sweep_point import SweepPoint
     from llmbench.sweep_result import SweepResult
+
+
+_ECHO_WIDTH = 4
+"""Left free at the end of the bar's line: a terminal writes ^C there, which must not break it."""
+
+
+class _Bar(Progress):
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield _Narrower(self.make_tasks_table(self.tasks))
+
+
+class _Narrower:
+    def __init__(self, table: RenderableType) -> None:
+        self._table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for line in console.render_lines(
+            self._table, options.update_width(options.max_width - _ECHO_WIDTH), pad=False
+        ):
+            yield from line
 
 
 class SweepDisplay:
@@ -76,7 +98,7 @@ class SweepDisplay:
         if not self._live:
             yield
             return
-        with Progress(
+        with _Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
@@ -150,9 +172,9 @@ class SweepDisplay:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-        if any(point.done for point in result.points):
-            print_tables(self.console, result.points, result.worths, result.choices)
-            self.console.print()
+        # A notebook shows them as the result's own table.
+        if any(point.done for point in result.points) and not self.console.is_jupyter:
+            self._print_tables(result)
         done = sum(point.done for point in result.points)
         impossible = sum(point.state == "skipped" for point in result.points)
         left = len(result.points) - done - impossible
@@ -173,6 +195,13 @@ class SweepDisplay:
                 )
         if done:
             self._print(f"figure: llmbench plot throughput_latency --data_dirs {result.result_dir}")
+
+    def _print_tables(self, result: SweepResult) -> None:
+        if self.console.is_terminal:
+            print_tables(self.console, result.points, result.worths, result.choices)
+        else:
+            self._print("\n" + table_text(result.points, result.worths, result.choices, self.console.width))
+        self._print("")
 
     def _print_verdict(self, result: SweepPoint, indent: str) -> None:
         verdict = result.llmbench.get("verdict")

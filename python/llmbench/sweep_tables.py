@@ -84,7 +84,12 @@ def points_table(points: Sequence[PointOutcome]) -> Table:
     )
     for name in varied:
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ("queries\n/s", "tokens\n/s", "latency\ns", *(("TTFT\nms", "TPOT\nms") if streamed else ())):
+    for name in (
+        "queries\n/s",
+        "total\ntok/s",
+        "latency\ns",
+        *(("TTFT\nms", "TPOT\nms") if streamed else ()),
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for row, point in enumerate(points):

@@ -60,6 +60,10 @@ def test_heads(planned: int | None, duration: float | None, changes: dict[str, A
     assert words(planned, duration, **changes)[0] == head
 
 
+def test_an_interrupted_run_says_what_a_second_interrupt_does() -> None:
+    assert words(100, None, stopping=True)[1].startswith("finishing what runs; interrupt again to end now · ")
+
+
 def test_before_the_first_token_there_is_no_ttft() -> None:
     assert "TTFT" not in words(100, None, ttft_p50_ms=None)[1]
 
@@ -120,16 +124,18 @@ def test_nothing_is_shown_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_notebook_gets_one_cell_that_is_updated(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[str] = []
+    shown: list[dict[str, str]] = []
 
     class ZMQInteractiveShell:
         pass
 
     class Handle:
-        def update(self, value: str) -> None:
+        def update(self, value: dict[str, str], raw: bool) -> None:
+            assert raw
             shown.append(value)
 
-    def show(value: str, display_id: bool) -> Handle:
+    def show(value: dict[str, str], raw: bool, display_id: bool) -> Handle:
+        assert raw
         assert display_id
         shown.append(value)
         return Handle()
@@ -137,13 +143,13 @@ def test_a_notebook_gets_one_cell_that_is_updated(monkeypatch: pytest.MonkeyPatc
     ipython: Any = types.ModuleType("IPython")
     ipython.get_ipython = ZMQInteractiveShell
     ipython.display = types.ModuleType("IPython.display")
-    ipython.display.HTML = str
     ipython.display.display = show
     monkeypatch.setitem(sys.modules, "IPython", ipython)
     monkeypatch.setitem(sys.modules, "IPython.display", ipython.display)
     with progress.display(None, 100, None, "<b>") as display:
         assert isinstance(display, progress.NotebookDisplay)
         display.update(SNAPSHOT)
-    assert "&lt;b&gt;" in shown[0]
-    assert 'value="0.500"' in shown[1]
-    assert shown[-1] == ""
+    assert "&lt;b&gt;" in shown[0]["text/html"]
+    assert 'value="0.500"' in shown[1]["text/html"]
+    assert shown[1]["text/plain"].startswith("measuring 50/100 requests")
+    assert shown[-1] == {"text/html": "", "text/plain": ""}

@@ -7,6 +7,7 @@ import http.server
 import io
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -572,3 +573,22 @@ def test_a_notebook_without_widgets_has_no_bar(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr("llmbench.sweep_display.find_spec", lambda _: object() if widgets else None)
     display = SweepDisplay(console=Console(force_jupyter=True))
     assert display._live is widgets
+
+
+def test_the_bar_leaves_room_for_what_a_terminal_echoes() -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, width=60, force_terminal=True, color_system=None)
+    display = SweepDisplay(console=console)
+    with display.running(spec_of(), 3):
+        display.progress({"planned": 4, "completed": 2, "failed": 0})
+        assert display._bar is not None
+        display._bar.refresh()
+    bars = [line for line in re.split(r"\x1b\[2K|\n|\r", shown.getvalue()) if "0/3" in line]
+    assert bars
+    assert max(map(len, bars)) == 60 - len("^C^C")
+
+
+def test_tables_in_a_log_have_no_trailing_spaces() -> None:
+    lines = run(spec_of(), Measurement())[1].splitlines()
+    assert any(line.endswith("verdict") for line in lines)
+    assert [line for line in lines if line != line.rstrip()] == []

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 
 COMMANDS: dict[str, str] = {
     "run": "one measurement of a running server",
-    "sweep": "server settings × client settings, with resume",
+    "sweep": "server settings × client settings; resumes where it stopped",
     "sim": "the simulated LLM server",
-    "selftest": "this machine's ceiling and timing error",
+    "selftest": "this machine's load ceiling and timing error",
     "ping": "one request, shown event by event",
-    "backends": "the presets and what each can report",
+    "backends": "the servers it knows, and what each can report",
     "plot": "one figure from results",
     "doctor": "what is installed and what is missing",
 }
@@ -81,6 +81,9 @@ def _usage() -> str:
             "",
             *lines,
             "",
-            "llmbench COMMAND --help lists its flags.",
+            "llmbench COMMAND --help lists a command's flags. To try it without a server:",
+            "",
+            "  llmbench sim &",
+            "  llmbench run --max-concurrency 16 --num-prompts 200",
         ]
     )

@@ -90,55 +90,69 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         help="where prompts come from (default random, or by the ending of --dataset-path)",
     )
     group.add_argument(
-        "--dataset-path", metavar="FILE", help="ShareGPT's JSON, or JSON lines with prompt or messages"
+        "--dataset-path", metavar="FILE", help="ShareGPT's JSON, or JSON lines with a prompt or messages each"
     )
     group.add_argument(
-        "--random-input-len", type=count, default=1024, metavar="N", help="tokens of a random prompt"
+        "--random-input-len", type=count, default=1024, metavar="N", help="prompt length, in tokens"
     )
     group.add_argument(
-        "--random-output-len", type=count, default=128, metavar="N", help="tokens asked of a random prompt"
+        "--random-output-len",
+        type=count,
+        default=128,
+        metavar="N",
+        help="output length to ask for, in tokens",
     )
     group.add_argument(
         "--random-range-ratio",
         type=ratio,
         default=0.0,
         metavar="X",
-        help="lengths are uniform in len × (1 ± X)",
+        help="vary both lengths uniformly within × (1 ± X) (default 0)",
     )
     group.add_argument(
         "--random-prefix-len",
         type=whole,
         default=0,
         metavar="N",
-        help="tokens before each random prompt, the same for all",
+        help="tokens of a prefix that all prompts share (default 0)",
     )
     group.add_argument(
-        "--output-len", type=count, metavar="N", help="tokens asked of sharegpt and custom prompts"
+        "--output-len",
+        type=count,
+        metavar="N",
+        help="output length to ask for with sharegpt and custom prompts",
     )
     group.add_argument(
         "--num-prompts",
         type=count,
         metavar="N",
-        help="number of requests (default 1000, none with --duration)",
+        help="requests to send (default 1000; with --duration, no limit)",
     )
-    group.add_argument("--duration", type=positive, metavar="S", help="send for this many seconds")
-    group.add_argument("--seed", type=whole, default=0, help="of prompts, lengths and arrival times")
+    group.add_argument("--duration", type=positive, metavar="S", help="seconds to send requests for")
+    group.add_argument(
+        "--seed",
+        type=whole,
+        default=0,
+        metavar="N",
+        help="seed of prompts, lengths and arrival times (default 0)",
+    )
     group.add_argument(
         "--tokenizer",
         metavar="PATH",
-        help="tokenizer.json or its directory: makes prompt lengths exact, counts answers that the server does not",
+        help="tokenizer.json or its directory: makes prompt lengths exact, and counts the tokens of answers that the "
+        "server does not count",
     )
+    group.add_argument("--ignore-eos", action="store_true", help="ask the server to generate the full length")
+    group.add_argument("--no-stream", action="store_true", help="do not stream; there is no TTFT then")
+    group.add_argument("--temperature", type=amount, metavar="X", help="sampling temperature (default 0)")
+    group.add_argument("--top-p", type=number, metavar="X", help="sampling: nucleus probability")
+    group.add_argument("--top-k", type=int, metavar="N", help="sampling: number of candidates")
     group.add_argument(
-        "--ignore-eos", action="store_true", help="ask the server not to stop before the asked length"
+        "--min-p", type=number, metavar="X", help="sampling: lowest probability, relative to the highest"
     )
-    group.add_argument("--no-stream", action="store_true", help="ask for answers in one piece, without TTFT")
-    group.add_argument("--temperature", type=amount, help="sampling temperature (default 0)")
-    group.add_argument("--top-p", type=number, help="sampling: nucleus")
-    group.add_argument("--top-k", type=int, help="sampling: the k likeliest")
-    group.add_argument("--min-p", type=number, help="sampling: smallest probability, relative to the largest")
-    group.add_argument("--frequency-penalty", type=number, help="sampling: penalty by frequency")
-    group.add_argument("--presence-penalty", type=number, help="sampling: penalty by presence")
-    group.add_argument("--repetition-penalty", type=number, help="sampling: factor against repetition")
+    group.add_argument("--frequency-penalty", type=number, metavar="X", help="sampling: frequency penalty")
+    group.add_argument("--presence-penalty", type=number, metavar="X", help="sampling: presence penalty")
+    group.add_argument("--repetition-penalty", type=number, metavar="X", help="sampling: repetition penalty")
 
 
 def add_metrics(parser: argparse.ArgumentParser) -> None:
@@ -151,7 +165,7 @@ def add_metrics(parser: argparse.ArgumentParser) -> None:
         type=slo_limit,
         default=[],
         metavar="METRIC:MS",
-        help="limits per request",
+        help="limits that a request must meet to count as good, in ms: ttft:200 tpot:50 e2el:2000",
     )
     group.add_argument(
         "--slo",
@@ -160,71 +174,89 @@ def add_metrics(parser: argparse.ArgumentParser) -> None:
         type=gate,
         default=[],
         metavar="COND",
-        help="'p99_ttft_ms<=500': else exit 3",
+        help="conditions on the result, such as 'p99_ttft_ms<=500'; exit code 3 where one fails",
     )
     group.add_argument(
         "--percentile-metrics",
         type=metrics,
         default=METRICS,
         metavar="LIST",
-        help="default ttft,tpot,itl,e2el",
+        help="latencies to report percentiles of (default ttft,tpot,itl,e2el)",
     )
     group.add_argument(
         "--metric-percentiles",
         type=percentiles,
         default=(50.0, 90.0, 95.0, 99.0),
         metavar="LIST",
-        help="default 50,90,95,99",
+        help="percentiles to report (default 50,90,95,99)",
     )
     group.add_argument(
-        "--itl", choices=("token", "chunk"), default="token", help="gaps per token, or between chunks"
+        "--itl", choices=("token", "chunk"), default="token", help="inter-token latency by token or by chunk"
     )
     group.add_argument(
-        "--steady-state", action="store_true", help="show the latencies of the steady part as well"
+        "--steady-state", action="store_true", help="also show the latencies of the steady part of the run"
     )
     group.add_argument(
         "--until-ci",
         type=until_ci,
         metavar="NUMBER:PERCENT%",
-        help="ttft_p99:3%%: go on until its 95 %% interval is ± 3 %%, at most as long as --num-prompts or --duration",
+        help="stop once the 95 %% interval of a number is this narrow: ttft_p99:3%%. --num-prompts or --duration "
+        "remains the limit",
     )
     group.add_argument(
         "--scrape-metrics",
         nargs="*",
         metavar="URL",
-        help="read the server's own counters and hold the result against them: its metrics page, where the backend "
-        "has one, or these",
+        help="check the result against the server's own counters, read before, during and after the run from the "
+        "backend's metrics page, or from these",
     )
     group.add_argument(
         "--shared-server",
         action="store_true",
-        help="others may use the server meanwhile: what its counters hold more is a note",
+        help="other clients may use the server: what its counters show beyond this run is a note, not an error",
     )
-    group.add_argument("--strict", action="store_true", help="exit 3 unless the verdict is VALID")
+    group.add_argument("--strict", action="store_true", help="exit code 3 unless the verdict is VALID")
     group.add_argument(
-        "--max-error-rate", type=share, default=0.01, metavar="X", help="share of failures that is allowed"
+        "--max-error-rate",
+        type=share,
+        default=0.01,
+        metavar="X",
+        help="share of requests that may fail; above it the run is INVALID, exit code 4",
     )
-    group.add_argument("--num-gpus", type=count, metavar="N", help="for throughput per GPU and cost")
     group.add_argument(
-        "--gpu-cost-per-hour", type=amount, metavar="USD", help="for cost per million tokens; with --num-gpus"
+        "--num-gpus", type=count, metavar="N", help="GPUs of the server, for throughput per GPU and cost"
     )
-    group.add_argument("--machine-cost", type=amount, metavar="USD", help="per hour, of the whole server")
+    group.add_argument(
+        "--gpu-cost-per-hour",
+        type=amount,
+        metavar="USD",
+        help="price of a GPU, for cost per million tokens; needs --num-gpus",
+    )
+    group.add_argument(
+        "--machine-cost", type=amount, metavar="USD", help="price of the whole server per hour, instead"
+    )
 
 
 def add_results(parser: argparse.ArgumentParser) -> None:
     """--save-result … --json: what is kept and what is shown."""
     group = parser.add_argument_group("results")
-    group.add_argument("--save-result", action="store_true", help="write NAME.json beside NAME.llmbench")
-    group.add_argument("--no-save", action="store_true", help="keep no file")
-    group.add_argument("--result-dir", default="results", metavar="DIR", help="where results go")
     group.add_argument(
-        "--result-filename", metavar="NAME", help="replaces an existing result (default: from label and time)"
+        "--save-result", action="store_true", help="also write NAME.json, with the keys of vLLM's bench serve"
+    )
+    group.add_argument("--no-save", action="store_true", help="write no files")
+    group.add_argument("--result-dir", default="results", metavar="DIR", help="directory for results")
+    group.add_argument(
+        "--result-filename",
+        metavar="NAME",
+        help="name of the result files; an existing result is replaced (default: label or backend, model, time)",
     )
     group.add_argument(
-        "--save-detailed", action="store_true", help="with every request's lengths and times in NAME.json"
+        "--save-detailed",
+        action="store_true",
+        help="put every request's lengths and times into NAME.json too",
     )
-    group.add_argument("--save-text", action="store_true", help="keep generated texts")
-    group.add_argument("--label", help="a name for this result")
+    group.add_argument("--save-text", action="store_true", help="store the generated texts")
+    group.add_argument("--label", metavar="NAME", help="name of this result")
     group.add_argument(
         "--metadata",
         nargs="+",
@@ -232,13 +264,17 @@ def add_results(parser: argparse.ArgumentParser) -> None:
         type=pair,
         default=[],
         metavar="KEY=VALUE",
-        help="kept with the result",
+        help="notes to store with the result",
     )
-    group.add_argument("--dry-run", action="store_true", help="show what would be done and send nothing")
+    group.add_argument("--dry-run", action="store_true", help="show what would be sent, and send nothing")
     group.add_argument(
-        "--wait-ready", type=seconds, default=0.0, metavar="S", help="wait this long for the server"
+        "--wait-ready",
+        type=seconds,
+        default=0.0,
+        metavar="S",
+        help="seconds to wait for the server to be ready (default 0)",
     )
-    group.add_argument("--quiet", action="store_true", help="print errors only")
+    group.add_argument("--quiet", action="store_true", help="print only errors")
     group.add_argument("--no-progress", action="store_true", help="no progress bar")
     group.add_argument("--json", action="store_true", help="print the result as JSON")
 

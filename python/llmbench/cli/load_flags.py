@@ -22,64 +22,87 @@ def add_load(parser: argparse.ArgumentParser) -> None:
         type=rate,
         default=math.inf,
         metavar="R",
-        help="requests per second; inf: a closed loop with --max-concurrency, else one burst (default inf)",
+        help="requests per second (open loop); inf: closed loop with --max-concurrency, all at once without "
+        "(default inf)",
     )
     group.add_argument(
-        "--burstiness", type=positive, default=1.0, metavar="B", help="gamma arrivals' shape; 1 is Poisson"
+        "--burstiness",
+        type=positive,
+        default=1.0,
+        metavar="B",
+        help="shape of gamma arrivals: 1 is Poisson, less is burstier",
     )
     group.add_argument(
         "--arrival",
         metavar="NAME",
-        help="poisson, constant, gamma, trace (times in --dataset-path) or a file of times (default poisson)",
+        help="poisson, constant, gamma, trace (times from --dataset-path) or a file of arrival times (default poisson)",
     )
-    group.add_argument(
-        "--max-concurrency", type=count, metavar="N", help="at most this many requests in flight"
-    )
+    group.add_argument("--max-concurrency", type=count, metavar="N", help="requests in flight, at most")
     group.add_argument(
         "--ramp-up-strategy", choices=("linear", "exponential"), help="how the rate grows over the run"
     )
     group.add_argument("--ramp-up-start-rps", type=amount, metavar="R", help="rate at the start of the ramp")
     group.add_argument("--ramp-up-end-rps", type=positive, metavar="R", help="rate at its end")
     group.add_argument(
-        "--warmup-requests", type=whole, default=0, metavar="N", help="requests before the measurement"
+        "--warmup-requests",
+        type=whole,
+        default=0,
+        metavar="N",
+        help="requests to send before the measurement (default 0)",
     )
     group.add_argument(
-        "--warmup-duration", type=seconds, default=0.0, metavar="S", help="seconds of load before it"
+        "--warmup-duration",
+        type=seconds,
+        default=0.0,
+        metavar="S",
+        help="seconds of load before the measurement (default 0)",
     )
     group.add_argument(
         "--cooldown-duration",
         type=seconds,
         default=0.0,
         metavar="S",
-        help="the load's last seconds, left out of the measurement",
+        help="seconds at the end of the load to leave out of the measurement (default 0)",
     )
     group.add_argument(
         "--connect",
         choices=("pooled", "new", "sticky"),
         default="pooled",
-        help="pooled: newest idle connection first; new: one a request; sticky: one a slot",
+        help="pooled: newest idle connection first; new: one per request; sticky: one per slot",
     )
     group.add_argument(
         "--balancing",
         choices=("round-robin", "random", "least-in-flight", "sticky"),
         default="round-robin",
-        help="which of several --base-url a request goes to; sticky: one a slot, or a prompt in open loop",
+        help="which of several --base-url a request goes to; sticky: one per slot (closed loop) or prompt (open loop)",
     )
     group.add_argument("--workers", type=count, default=1, metavar="N", help="client threads")
-    group.add_argument("--connect-timeout", type=seconds, default=10.0, metavar="S", help="0: none")
     group.add_argument(
-        "--first-token-timeout", type=seconds, default=0.0, metavar="S", help="0: none (default 0)"
+        "--connect-timeout", type=seconds, default=10.0, metavar="S", help="seconds to connect; 0: no limit"
     )
     group.add_argument(
-        "--idle-timeout", type=seconds, default=120.0, metavar="S", help="without a byte; 0: none"
+        "--first-token-timeout",
+        type=seconds,
+        default=0.0,
+        metavar="S",
+        help="seconds to the first token; 0: no limit (default 0)",
     )
     group.add_argument(
-        "--request-timeout", type=seconds, default=0.0, metavar="S", help="in all; 0: none (default 0)"
+        "--idle-timeout", type=seconds, default=120.0, metavar="S", help="seconds without a byte; 0: no limit"
     )
     group.add_argument(
-        "--drain", type=seconds, default=5.0, metavar="S", help="for running requests at the end"
+        "--request-timeout",
+        type=seconds,
+        default=0.0,
+        metavar="S",
+        help="seconds for the whole request; 0: no limit (default 0)",
     )
-    group.add_argument("--retries", type=whole, default=0, metavar="N", help="per failed request (default 0)")
+    group.add_argument(
+        "--drain", type=seconds, default=5.0, metavar="S", help="seconds that running requests get at the end"
+    )
+    group.add_argument(
+        "--retries", type=whole, default=0, metavar="N", help="retries of a failed request (default 0)"
+    )
 
 
 def load_from(args: argparse.Namespace) -> Load:

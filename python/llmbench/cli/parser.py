@@ -77,7 +77,17 @@ class _Formatter(argparse.HelpFormatter):
         text = action.help
         if text is None or action.default in (None, False, argparse.SUPPRESS, [], "") or "default" in text:
             return text
-        return f"{text} (default %(default)s)" if action.option_strings and action.nargs != 0 else text
+        if not action.option_strings or action.nargs == 0:
+            return text
+        return (
+            f"{text} (default {action.default:g})"
+            if isinstance(action.default, float)
+            else f"{text} (default %(default)s)"
+        )
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Examples and other texts of several lines as they stand."""
+        return text if "\n" in text else super()._fill_text(text, width, indent)
 
 
 def _is_number(text: str) -> bool:

@@ -25,23 +25,29 @@ _TIMES = (
 
 def parser() -> flags.Parser:
     parser = flags.Parser(
-        prog="llmbench ping", description="Sends one request and shows every event of the answer."
+        prog="llmbench ping",
+        usage="%(prog)s [flags]",
+        description="Sends one request and shows every event of the answer.",
     )
     flags.add_target(parser)
     group = parser.add_argument_group("request")
-    group.add_argument("--prompt", default="Say hello.", help="what is asked")
+    group.add_argument("--prompt", default="Say hello.", metavar="TEXT", help="the prompt")
     group.add_argument("--output-len", type=flags.count, default=16, metavar="N", help="tokens to ask for")
     group.add_argument(
-        "--timeout", type=flags.positive, default=60.0, metavar="S", help="for the whole request"
+        "--timeout", type=flags.positive, default=60.0, metavar="S", help="seconds for the whole request"
     )
-    group.add_argument("--no-stream", action="store_true", help="ask for the answer in one piece")
+    group.add_argument("--no-stream", action="store_true", help="do not stream")
     group.add_argument(
-        "--wait-ready", type=flags.seconds, default=0.0, metavar="S", help="wait this long for the server"
+        "--wait-ready",
+        type=flags.seconds,
+        default=0.0,
+        metavar="S",
+        help="seconds to wait for the server to be ready (default 0)",
     )
     form = group.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print it as JSON")
+    form.add_argument("--json", action="store_true", help="print the answer as JSON")
     form.add_argument(
-        "--raw", action="store_true", help="send it once more, and show the bytes of request and answer"
+        "--raw", action="store_true", help="send the request once more, and show the bytes sent and received"
     )
     return parser
 

@@ -6,7 +6,7 @@ import difflib
 import importlib
 
 from llmbench.errors import ConfigError
-from llmbench.plots import FIGURES, OLD_NAMES
+from llmbench.plots import FIGURES, OLD_NAMES, RESULT_FIGURES, SWEEP_FIGURES
 
 
 def main(args: list[str]) -> int:
@@ -26,15 +26,22 @@ def main(args: list[str]) -> int:
 
 def _usage() -> str:
     width = max(map(len, FIGURES))
-    lines = [f"  {name:<{width}}  {what}" for name, what in FIGURES.items()]
+
+    def listed(figures: dict[str, str]) -> list[str]:
+        return [f"  {name:<{width}}  {what}" for name, what in figures.items()]
+
     return "\n".join(
         [
             "usage: llmbench plot FIGURE [flags]",
             "",
             "Draws a figure as PNG and SVG.",
             "",
-            *lines,
+            "of sweeps:",
+            *listed(SWEEP_FIGURES),
             "",
-            "llmbench plot FIGURE --help lists its flags.",
+            "of single results:",
+            *listed(RESULT_FIGURES),
+            "",
+            "llmbench plot FIGURE --help lists its flags; docs/figures.md shows every figure.",
         ]
     )

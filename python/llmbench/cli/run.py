@@ -33,12 +33,25 @@ _GATE_KEYS = (
 )
 
 
+_EPILOG = """\
+examples:
+  llmbench run --port 8000 --max-concurrency 16 --num-prompts 200
+  llmbench run --port 8000 --request-rate 8 --duration 60 --goodput ttft:200
+  llmbench run --backend openai-chat --base-url https://api.openai.com \\
+      --model gpt-4.1-mini --request-rate 1 --num-prompts 60
+
+exit codes:
+  0 fine, 1 no request succeeded, 2 wrong usage, 3 verdict or SLO not met,
+  4 too many requests failed, 74 results not written, 130 interrupted"""
+
+
 def parser() -> flags.Parser:
     parser = flags.Parser(
         prog="llmbench run",
-        description="Measures a running server once and writes the result. Times are seconds, latencies milliseconds.",
-        epilog="Exit codes: 0 fine, 1 no answer, 2 wrong usage, 3 verdict or SLO, 4 too many errors, 74 results not "
-        "written, 130 interrupted.",
+        usage="%(prog)s [flags]",
+        description="Measures a running server once and writes the result. Durations are in seconds, latencies in "
+        "milliseconds. docs/metrics.md defines every number.",
+        epilog=_EPILOG,
     )
     flags.add_target(parser)
     flags.add_data(parser)

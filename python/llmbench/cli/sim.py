@@ -15,6 +15,8 @@ from llmbench.cli.flags import Parser
 from llmbench.errors import ConfigError, LlmbenchError, ResultsError
 
 DEFAULT_PORT = 8000
+_MOST_CHOICES = 9
+"""As many as stand beside a flag; more are listed in its help."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOOK_FOR_PARENT_S = 0.25
@@ -24,8 +26,10 @@ def parser() -> argparse.ArgumentParser:
     """The core's table of options as flags, and the few that concern this process."""
     result = Parser(
         prog="llmbench sim",
-        description="A simulated LLM server with the OpenAI API and the words of other servers: a "
-        "continuous-batching model of well-known models and GPUs, or, with --fixed, every token at its planned time.",
+        usage="%(prog)s [flags]",
+        description="A simulated LLM server that speaks the OpenAI API and the protocols of other servers. It models "
+        "continuous batching of well-known models on well-known GPUs, or, with --fixed, sends every token at its "
+        "planned time. docs/simulator.md explains it.",
     )
     groups: dict[str, argparse._ArgumentGroup] = {}
     for option in _core.sim_options():
@@ -42,10 +46,10 @@ def parser() -> argparse.ArgumentParser:
         "--ready-fd",
         type=int,
         metavar="FD",
-        help="descriptor that the ports and URLs are written to, as JSON",
+        help="file descriptor to write the ports and URLs to, as JSON",
     )
     process.add_argument(
-        "--port-file", type=Path, metavar="FILE", help="file that the ports are written to, one a line"
+        "--port-file", type=Path, metavar="FILE", help="file to write the ports to, one per line"
     )
     return result
 
@@ -85,10 +89,14 @@ def _add_flag(group: argparse._ArgumentGroup, option: dict[str, Any]) -> None:
         return
     if option["name"] == "port":
         default = str(DEFAULT_PORT)
+    choices: list[str] = option["choices"]
+    metavar = {"int": "N", "float": "X"}.get(option["kind"], "TEXT") if not choices else None
+    if len(choices) > _MOST_CHOICES:
+        metavar, text = "NAME", f"{text}: {', '.join(choices)}"
     group.add_argument(
         flag,
-        metavar={"int": "N", "float": "X"}.get(option["kind"], "TEXT") if not option["choices"] else None,
-        choices=option["choices"] or None,
+        metavar=metavar,
+        choices=choices or None,
         help=f"{text} (default {default})" if default else text,
     )
 

@@ -12,7 +12,20 @@ from llmbench.cli import flags
 def parser(prog: str = "python -m llmbench.run_benchmark") -> flags.Parser:
     made = flags.Parser(
         prog=prog,
-        description="Measures every combination of server and client settings; several values of a flag sweep it.",
+        usage="%(prog)s [flags] [start|stop|restart]",
+        description="Measures every combination of server and client settings; several values of a flag sweep it. "
+        "docs/sweep.md explains it.",
+        epilog="\n".join(
+            [
+                "examples:",
+                f"  {prog} --tp_size 1 2 --num_clients 1 4 16 --stream",
+                f"  {prog} --backend vllm --model Qwen/Qwen3-8B --stream",
+                f"  {prog} --backend openai --port 8000 --stream",
+                "",
+                "The first sweeps the simulated server, the second starts and sweeps vLLM,",
+                "the third sweeps a server that is running.",
+            ]
+        ),
         conflict_handler="resolve",
     )
     made.add_argument(
@@ -37,14 +50,14 @@ def _add_own_target(made: flags.Parser) -> None:
     group.add_argument(
         "--backend",
         metavar="NAME",
-        help="a preset of `llmbench backends` (default sim, the simulated server); one with a server that llmbench can "
-        "start is started unless an address is given",
+        help="one of `llmbench backends` (default sim, the simulated server). Its server is started, where llmbench "
+        "can, unless an address is given",
     )
     group.add_argument(
         "--model",
         metavar="NAME",
-        help="a well-known one brings its preset of lengths and TP sizes (default: the first a running server lists, "
-        "else meta-llama/Llama-2-7b-hf)",
+        help="model name; well-known ones set default lengths and TP sizes (default: the first that a running server "
+        "lists, else meta-llama/Llama-2-7b-hf)",
     )
     group.add_argument(
         "--base-url",
@@ -53,41 +66,43 @@ def _add_own_target(made: flags.Parser) -> None:
         nargs="+",
         action=flags.BaseUrls,
         metavar="URL",
-        help="a running server; its full request path may be given. Several are replicas: --balancing shares the "
-        "requests out",
+        help="a running server, with its path or without. Several are replicas of one server; see --balancing",
     )
     group.add_argument(
         "--openai_api_key",
         "--aml_api_key",
         metavar="KEY",
-        help="better --api-key-env: other users can see arguments",
+        help="the key itself; --api-key-env is safer, since other users can see arguments",
     )
     group.add_argument(
-        "--deployment_name", metavar="NAME", help="names a server left running (default benchmark-deployment)"
+        "--deployment_name",
+        metavar="NAME",
+        help="name of a server left running (default benchmark-deployment)",
     )
 
 
 def _add_server(made: flags.Parser) -> None:
     group = made.add_argument_group("server settings")
     _sweeping(group, "--tp_size", "tensor-parallel degree (default 1, or the model's preset)")
-    _sweeping(group, "--max_ragged_batch_size", "tokens and sequences of a batch (default 768)")
+    _sweeping(group, "--max_ragged_batch_size", "tokens, and sequences, in a batch (default 768)")
     _sweeping(group, "--num_replicas", "copies of the model (default 1)")
     group.add_argument("--fp6", action="store_true", help="6-bit weights")
     group.add_argument(
         "--client_only",
         action="store_true",
-        help="use the running server; its settings only label the results",
+        help="use the server that is running; its settings only label the results",
     )
     group.add_argument(
         "--server",
         metavar="KIND",
-        help="what to start, where that is not the backend's own: vllm, fastgen, sglang, tgi, triton, llamacpp, "
-        "transformers or sim",
+        help="server to start instead of the backend's own: vllm, fastgen, sglang, tgi, triton, llamacpp, transformers "
+        "or sim",
     )
     group.add_argument(
         "--server_command",
         metavar="'CMD'",
-        help="start this instead; {model} {model_path} {port} {host} {tp} {replicas} {replica} {batch} are filled in",
+        help="command that starts the server; {model} {model_path} {port} {host} {tp} {replicas} {replica} {batch} are "
+        "filled in",
     )
     group.add_argument("--server_binary", metavar="FILE", help="the server's program (default: on PATH)")
     group.add_argument(
@@ -105,16 +120,18 @@ def _add_server(made: flags.Parser) -> None:
     group.add_argument(
         "--model_path",
         metavar="PATH",
-        help="what the server loads, where that is not --model: a directory, a GGUF file, a Triton model repository",
+        help="what the server loads, if not --model: a directory, a GGUF file, a Triton model repository",
     )
     group.add_argument(
         "--server_port",
         type=flags.count,
         metavar="N",
-        help="of the first started process; replicas have the next ones (default: free ones)",
+        help="port of the first started process; replicas get the next ones (default: free ports)",
     )
     group.add_argument(
-        "--server_ready_path", metavar="PATH", help="asked until it answers 200 (default: the server's own)"
+        "--server_ready_path",
+        metavar="PATH",
+        help="path to poll until it answers 200 (default: the server's own)",
     )
     group.add_argument(
         "--server_args",
@@ -124,17 +141,23 @@ def _add_server(made: flags.Parser) -> None:
         help="further arguments for the started server, such as '--gpu H100'",
     )
     group.add_argument(
-        "--server_timeout", type=flags.positive, default=600.0, metavar="S", help="for a server to get ready"
+        "--server_timeout",
+        type=flags.positive,
+        default=600.0,
+        metavar="S",
+        help="seconds a server may take to get ready",
     )
 
 
 def _add_client(made: flags.Parser) -> None:
     group = made.add_argument_group("client settings")
-    _sweeping(group, "--mean_prompt_length", "tokens (default 2600, or the model's preset)")
-    _sweeping(group, "--mean_max_new_tokens", "tokens to generate (default 60, or the model's preset)")
-    _sweeping(group, "--num_clients", "requests in flight (default 1 2 4 6 8 12 16 20 24 28 32)")
+    _sweeping(group, "--mean_prompt_length", "prompt length, in tokens (default 2600, or the model's preset)")
+    _sweeping(group, "--mean_max_new_tokens", "output length, in tokens (default 60, or the model's preset)")
+    _sweeping(
+        group, "--num_clients", "requests in flight, a closed loop (default 1 2 4 6 8 12 16 20 24 28 32)"
+    )
     group.add_argument(
-        "--num_requests", type=flags.count, metavar="N", help="per point (default clients × 4 + 32)"
+        "--num_requests", type=flags.count, metavar="N", help="requests per point (default clients × 4 + 32)"
     )
     group.add_argument(
         "--max_prompt_length", type=flags.count, metavar="N", help="longest prompt (default 4000)"
@@ -143,27 +166,36 @@ def _add_client(made: flags.Parser) -> None:
         "--prompt_length_var",
         type=flags.amount,
         metavar="X",
-        help="standard deviation / mean of lengths (default 0.3)",
+        help="standard deviation of prompt lengths, as a share of their mean (default 0.3)",
     )
     group.add_argument(
-        "--max_new_tokens_var", type=flags.amount, metavar="X", help="the same of generation (default 0.3)"
+        "--max_new_tokens_var",
+        type=flags.amount,
+        metavar="X",
+        help="the same for output lengths (default 0.3)",
     )
     group.add_argument(
         "--warmup", type=flags.whole, metavar="N", help="requests per client before each point (default 1)"
     )
-    group.add_argument("--stream", action="store_true", help="stream answers: first-token and token times")
     group.add_argument(
-        "--use_thread", action="store_true", help="accepted; clients are neither processes nor threads here"
+        "--stream", action="store_true", help="stream answers; without it there are no token times"
     )
     group.add_argument(
-        "--seed", type=flags.whole, metavar="N", help="of lengths, words and start times (default 42)"
+        "--use_thread",
+        action="store_true",
+        help="accepted and ignored: clients are neither processes nor threads here",
     )
-    group.add_argument("--temperature", type=flags.amount, metavar="X", help="sampling (default 1.0)")
-    group.add_argument("--top_p", type=flags.share, metavar="X", help="sampling (default 0.9)")
+    group.add_argument(
+        "--seed", type=flags.whole, metavar="N", help="seed of lengths, words and start times (default 42)"
+    )
+    group.add_argument(
+        "--temperature", type=flags.amount, metavar="X", help="sampling temperature (default 1)"
+    )
+    group.add_argument(
+        "--top_p", type=flags.share, metavar="X", help="sampling: nucleus probability (default 0.9)"
+    )
     group.add_argument("--n", type=flags.count, metavar="N", help="answers per request (default 1)")
-    group.add_argument(
-        "--ignore_eos", action="store_true", help="ask the server not to stop before the asked length"
-    )
+    group.add_argument("--ignore_eos", action="store_true", help="ask the server to generate the full length")
 
 
 def _add_order(made: flags.Parser) -> None:
@@ -171,18 +203,18 @@ def _add_order(made: flags.Parser) -> None:
     group.add_argument(
         "--preset",
         metavar="NAME",
-        help="a whole sweep by name, with its figures: run_all, run_example, run_aml, run_fp6; flags win over it",
+        help="a ready-made sweep with its figures: run_all, run_example, run_aml or run_fp6; flags override it",
     )
     group.add_argument(
         "--order",
         choices=("grid", "random"),
-        help="of the points: as the flags have it, or by chance, which guards against drift (default grid)",
+        help="order of the points; random guards against drift (default grid)",
     )
     group.add_argument(
         "--repeats",
         type=flags.count,
         metavar="N",
-        help="measure each point N times; the second time goes to <results>/repeat2/ (default 1)",
+        help="measure each point N times; the second results go to <results>/repeat2/ (default 1)",
     )
     group.add_argument(
         "--reset_cache",
@@ -194,7 +226,12 @@ def _add_order(made: flags.Parser) -> None:
 
 def _add_engine(made: flags.Parser) -> None:
     group = made.add_argument_group("engine")
-    group.add_argument("--connect", choices=("pooled", "new", "sticky"), default="pooled", help="connections")
+    group.add_argument(
+        "--connect",
+        choices=("pooled", "new", "sticky"),
+        default="pooled",
+        help="pooled: newest idle connection first; new: one per request; sticky: one per slot",
+    )
     group.add_argument(
         "--balancing",
         choices=("round-robin", "random", "least-in-flight", "sticky"),
@@ -204,21 +241,43 @@ def _add_engine(made: flags.Parser) -> None:
         "%(default)s)",
     )
     group.add_argument("--workers", type=flags.count, default=1, metavar="N", help="client threads")
-    group.add_argument("--connect-timeout", type=flags.seconds, default=10.0, metavar="S", help="0: none")
     group.add_argument(
-        "--first-token-timeout", type=flags.seconds, default=0.0, metavar="S", help="0: none (default 0)"
+        "--connect-timeout",
+        type=flags.seconds,
+        default=10.0,
+        metavar="S",
+        help="seconds to connect; 0: no limit",
     )
     group.add_argument(
-        "--idle-timeout", type=flags.seconds, default=120.0, metavar="S", help="without a byte; 0: none"
+        "--first-token-timeout",
+        type=flags.seconds,
+        default=0.0,
+        metavar="S",
+        help="seconds to the first token; 0: no limit (default 0)",
     )
     group.add_argument(
-        "--request-timeout", type=flags.seconds, default=0.0, metavar="S", help="in all; 0: none (default 0)"
+        "--idle-timeout",
+        type=flags.seconds,
+        default=120.0,
+        metavar="S",
+        help="seconds without a byte; 0: no limit",
     )
     group.add_argument(
-        "--drain", type=flags.seconds, default=5.0, metavar="S", help="for running requests at the end"
+        "--request-timeout",
+        type=flags.seconds,
+        default=0.0,
+        metavar="S",
+        help="seconds for the whole request; 0: no limit (default 0)",
     )
     group.add_argument(
-        "--retries", type=flags.whole, default=0, metavar="N", help="per failed request (default 0)"
+        "--drain",
+        type=flags.seconds,
+        default=5.0,
+        metavar="S",
+        help="seconds that running requests get at the end",
+    )
+    group.add_argument(
+        "--retries", type=flags.whole, default=0, metavar="N", help="retries of a failed request (default 0)"
     )
 
 
@@ -228,7 +287,7 @@ def _add_results(made: flags.Parser) -> None:
         "--out_json_dir", metavar="DIR", help="results go to DIR_<backend>/ (default ./results/)"
     )
     group.add_argument(
-        "--overwrite_results", action="store_true", help="measure points again that have a result"
+        "--overwrite_results", action="store_true", help="measure again the points that have a result"
     )
     group.add_argument(
         "--goodput",
@@ -237,7 +296,7 @@ def _add_results(made: flags.Parser) -> None:
         type=flags.slo_limit,
         default=[],
         metavar="METRIC:MS",
-        help="limits per request, such as ttft:200",
+        help="limits that a request must meet to count as good, in ms: ttft:200 tpot:50",
     )
     group.add_argument(
         "--slo",
@@ -251,21 +310,27 @@ def _add_results(made: flags.Parser) -> None:
         "--gpu-cost-per-hour",
         type=flags.amount,
         metavar="USD",
-        help="of one GPU, for cost per million tokens",
+        help="price of a GPU, for cost per million tokens",
     )
     group.add_argument(
-        "--machine-cost", type=flags.amount, metavar="USD", help="per hour, of the whole server, instead"
+        "--machine-cost", type=flags.amount, metavar="USD", help="price of the whole server per hour, instead"
     )
     group.add_argument(
-        "--max-error-rate", type=flags.share, default=0.01, metavar="X", help="share of failures allowed"
+        "--max-error-rate",
+        type=flags.share,
+        default=0.01,
+        metavar="X",
+        help="share of requests that may fail",
     )
-    group.add_argument("--strict", action="store_true", help="exit 3 unless every point's verdict is VALID")
-    group.add_argument("--save-text", action="store_true", help="keep generated texts")
+    group.add_argument(
+        "--strict", action="store_true", help="exit code 3 unless every point's verdict is VALID"
+    )
+    group.add_argument("--save-text", action="store_true", help="store the generated texts")
     group.add_argument("--dry-run", action="store_true", help="show the plan and do nothing")
     group.add_argument(
         "--show", nargs="+", metavar="FILE", help="print the summary of saved results and measure nothing"
     )
-    group.add_argument("--quiet", action="store_true", help="print errors only")
+    group.add_argument("--quiet", action="store_true", help="print only errors")
     group.add_argument("--no-progress", action="store_true", help="no progress bar")
 
 

@@ -57,9 +57,11 @@ def add_target(parser: argparse.ArgumentParser, *, default_backend: str = "opena
     group.add_argument(
         "--template", metavar="FILE", help="JSON that describes a server no backend fits; docs/backends.md"
     )
-    group.add_argument("--model", help="model name (default: the first the server lists)")
+    group.add_argument("--model", metavar="NAME", help="model name (default: the first the server lists)")
     group.add_argument(
-        "--deployment", metavar="NAME", help="of a server that has several (fastgen-rest, aml)"
+        "--deployment",
+        metavar="NAME",
+        help="deployment to use, where the server has several (fastgen-rest, aml)",
     )
     group.add_argument(
         "--header",
@@ -68,14 +70,14 @@ def add_target(parser: argparse.ArgumentParser, *, default_backend: str = "opena
         type=pair,
         default=[],
         metavar="KEY=VALUE",
-        help="extra request header; ${env:NAME} in it is an environment variable",
+        help="extra request header; ${env:NAME} in it stands for an environment variable",
     )
     group.add_argument(
         "--api-key-env",
         metavar="NAME",
-        help="environment variable that holds the key (default: the backend's, mostly OPENAI_API_KEY, where set)",
+        help="environment variable that holds the API key (default: the backend's, mostly OPENAI_API_KEY)",
     )
-    group.add_argument("--api-key-file", metavar="FILE", help="file that holds the key and nothing else")
+    group.add_argument("--api-key-file", metavar="FILE", help="file that holds the API key and nothing else")
     group.add_argument(
         "--api-key-header",
         metavar="NAME[=SCHEME]",
@@ -84,7 +86,7 @@ def add_target(parser: argparse.ArgumentParser, *, default_backend: str = "opena
     group.add_argument(
         "--auth-command",
         metavar="COMMAND",
-        help="program that prints the key, run before each measurement: 'gcloud auth print-access-token'",
+        help="program that prints the key, run before each measurement, such as 'gcloud auth print-access-token'",
     )
     group.add_argument(
         "--extra-body",
@@ -98,28 +100,31 @@ def add_target(parser: argparse.ArgumentParser, *, default_backend: str = "opena
         type=json_object,
         default={},
         metavar="JSON",
-        help="how this server's answers differ from the backend's: '{\"text_mode\": \"cumulative\"}'",
+        help="rules for reading this server's answers that differ from the backend's, such as "
+        '\'{"text_mode": "cumulative"}\'; docs/wire-formats.md',
     )
     group.add_argument(
-        "--max-tokens-field", metavar="NAME", help="the body's name for the asked length, where it varies"
+        "--max-tokens-field",
+        metavar="NAME",
+        help="the body's field for the output length, where servers differ",
     )
-    group.add_argument("--ca-file", metavar="FILE", help="certificates to trust, PEM")
+    group.add_argument("--ca-file", metavar="FILE", help="PEM file of certificates to trust")
     group.add_argument(
-        "--insecure", action="store_true", help="do not verify the server's certificate; reports say so"
+        "--insecure", action="store_true", help="do not verify the server's certificate; the result says so"
     )
     group.add_argument(
         "--http2",
         action="store_true",
-        help="many requests to a connection, as HTTP/2 has it; over TLS the server has to agree (gRPC always has it)",
+        help="use HTTP/2, many requests to a connection (gRPC always does)",
     )
     group.add_argument(
         "--streams-per-connection",
         type=int,
         default=100,
         metavar="N",
-        help="requests that share a connection of HTTP/2, at most",
+        help="requests in flight on one HTTP/2 connection, at most",
     )
-    group.add_argument("--proxy", metavar="URL", help="HTTP proxy; the environment's is not used")
+    group.add_argument("--proxy", metavar="URL", help="HTTP proxy; those of the environment are ignored")
     group.add_argument(
         "--unix-socket", metavar="PATH", help="connect to this socket instead of host and port"
     )

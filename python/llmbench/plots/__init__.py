@@ -4,17 +4,17 @@ from __future__ import annotations
 
 SWEEP_FIGURES: dict[str, str] = {
     "throughput_latency": "latency against throughput over the clients of a sweep",
-    "effective_throughput": "requests per second that meet an SLA, against the clients",
-    "latency_percentile": "percentiles of the gaps between tokens, backend beside backend",
-    "replica_scaling": "throughput against the number of replicas, beside the ideal",
+    "effective_throughput": "requests per second that meet an SLA, against clients",
+    "latency_percentile": "percentiles of the gaps between tokens, by backend",
+    "replica_scaling": "throughput against the number of replicas",
     "tp_sizes": "latency against TFLOPs per GPU, a series per TP size",
-    "pareto": "throughput per GPU against speed per user, a series per TP size",
+    "pareto": "throughput per GPU against speed per user",
 }
 RESULT_FIGURES: dict[str, str] = {
-    "latency_cdf": "cumulative distribution of a latency, for single results",
-    "percentiles": "latency by percentile far into the tail, for single results",
-    "timeline": "requests in flight, arrivals, tokens and TTFT second by second, for a single result",
-    "token_timeline": "when each token of each request came, for a single result",
+    "latency_cdf": "cumulative distribution of a latency",
+    "percentiles": "latency by percentile, far into the tail",
+    "timeline": "load, requests, tokens and TTFT second by second",
+    "token_timeline": "when each token of each request came",
 }
 FIGURES: dict[str, str] = {**SWEEP_FIGURES, **RESULT_FIGURES}
 """What `llmbench plot` lists, in this order."""
