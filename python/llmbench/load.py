@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,10 @@ class Load:
                 raise ConfigError(f"ramp start rate must be 0 or more, not {start:g}")
         if not (math.isfinite(self.closed_ramp_s) and self.closed_ramp_s >= 0):
             raise ConfigError(f"closed-loop ramp must be 0 seconds or more, not {self.closed_ramp_s:g}")
+        # NumPy's numbers, as loops over an array have them, cannot be stored in a result.
+        for name, kind in (("rate", float), ("max_concurrency", int), ("num_requests", int)):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, kind(getattr(self, name)))
 
     def __repr__(self) -> str:
         """What differs from the defaults; of a trace, how long it is."""
@@ -252,7 +257,7 @@ def _paced(
 ) -> Load:
     return Load(
         arrival,
-        rate=float(rate),
+        rate=rate,
         burstiness=burstiness,
         max_concurrency=max_concurrency,
         ramp=ramp,
@@ -261,11 +266,11 @@ def _paced(
     )
 
 
-def _positive(name: str, value: float, remedy: str = "") -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ConfigError(f"{name} must be more than 0, not {value}" + (f" ({remedy})" if remedy else ""))
+def _positive(name: str, value: Any, remedy: str = "") -> None:
+    if not (isinstance(value, Real) and math.isfinite(value) and float(value) > 0):
+        raise ConfigError(f"{name} must be more than 0, not {value!r}" + (f" ({remedy})" if remedy else ""))
 
 
-def _whole(name: str, value: int, least: int) -> None:
-    if value != int(value) or value < least:
-        raise ConfigError(f"{name} must be a whole number of at least {least}, not {value}")
+def _whole(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, Real) or value != value // 1 or float(value) < least:
+        raise ConfigError(f"{name} must be a whole number of at least {least}, not {value!r}")

@@ -304,6 +304,8 @@ class RunPlan:
 
 def _replicas(endpoint: Endpoint | Sequence[Endpoint]) -> tuple[Endpoint, ...]:
     """The endpoints of a run, which must be asked alike: every request could go to each."""
+    if isinstance(endpoint, str):
+        raise ConfigError(f"an Endpoint is wanted, not {endpoint!r}: Endpoint({endpoint!r}, backend=…)")
     endpoints = (endpoint,) if isinstance(endpoint, Endpoint) else tuple(endpoint)
     if not endpoints:
         raise ConfigError("a run needs an endpoint")

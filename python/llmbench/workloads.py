@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -556,15 +557,15 @@ def _field(entry: Any, names: tuple[str, ...], default: int, file: Path, line: i
     return default
 
 
-def _at_least(name: str, value: int, least: int) -> None:
-    if value != int(value) or value < least:
-        raise ConfigError(f"{name} must be a whole number of at least {least}, not {value}")
+def _at_least(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, Real) or value != value // 1 or float(value) < least:
+        raise ConfigError(f"{name} must be a whole number of at least {least}, not {value!r}")
 
 
-def _seed(seed: int) -> int:
-    if seed < 0:
-        raise ConfigError(f"the seed must be 0 or more, not {seed}")
-    return seed
+def _seed(seed: Any) -> int:
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ConfigError(f"the seed must be a whole number of at least 0, not {seed!r}")
+    return int(seed)
 
 
 def _mean(lengths: Lengths) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,8 @@ def test_bad_traces(tmp_path: Path, content: str, told: str) -> None:
         (lambda: load.closed(-3), "-3"),
         (lambda: load.closed(2.5), "2.5"),
         (lambda: load.closed(2, ramp_s=-1), "ramp"),
+        (lambda: load.closed("8"), "concurrency must be a whole number of at least 1, not '8'"),
+        (lambda: load.poisson("5"), "request rate must be more than 0, not '5'"),
         (lambda: load.poisson(0), "request rate must be more than 0, not 0"),
         (lambda: load.poisson(-1), "-1"),
         (lambda: load.poisson(math.nan), "nan"),
@@ -104,6 +107,13 @@ def test_bad_traces(tmp_path: Path, content: str, told: str) -> None:
 def test_what_cannot_be(make: Callable[[], Load], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         make()
+
+
+def test_numbers_of_arrays_can_be_stored() -> None:
+    for rate, limit in zip(np.array([1, 2]), np.array([3, 4]), strict=True):
+        stored = load.poisson(rate, limit).to_dict()
+        assert json.loads(json.dumps(stored))["max_concurrency"] == limit
+        assert stored["request_rate"] == rate
 
 
 def test_a_ramp_by_duration_needs_its_length() -> None:

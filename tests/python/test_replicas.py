@@ -262,6 +262,7 @@ def test_the_command_takes_several_urls(
     [
         ([], "needs an endpoint"),
         (["http://a"], "an Endpoint is wanted"),
+        ("http://a", "an Endpoint is wanted, not 'http://a'"),
         ([lb.Endpoint("http://a"), lb.Endpoint("http://a")], "http://a:80/v1/completions was given twice"),
         ([lb.Endpoint("http://a"), lb.Endpoint("http://b", backend="openai-chat")], "another backend"),
         ([lb.Endpoint("http://a", model="m"), lb.Endpoint("http://b", model="n")], "another model"),

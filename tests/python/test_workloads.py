@@ -113,6 +113,10 @@ def test_bodies_ask_for_each_length() -> None:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
+        (
+            lambda: workloads.random(input_tokens="5"),
+            "input_tokens must be a whole number of at least 1, not '5'",
+        ),
         (lambda: workloads.random(input_tokens=0), "input_tokens"),
         (lambda: workloads.random(output_tokens=0), "output_tokens"),
         (lambda: workloads.random(n=0), "n must"),
