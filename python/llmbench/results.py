@@ -50,7 +50,11 @@ class Plots:
 
 
 class Result:
-    """One measurement. Rows and events are read from the file when they are first asked for."""
+    """One measurement: `summary` (its numbers), `verdict` (whether to trust them), `requests` and `events` (the raw
+    rows), `plot` (figures). A notebook shows it as a table.
+
+    Rows and events are read from the file when they are first asked for, and raise ResultsError where it is gone.
+    """
 
     def __init__(
         self,
@@ -70,19 +74,25 @@ class Result:
         self.path = path
         """The .llmbench file; None when nothing was kept."""
         self.config = config
+        """Every setting of the run, keys redacted."""
         self.summary = Summary(summary)
+        """Latencies in milliseconds by name, `summary["ttft"].p99`; all else as attributes, `summary.completed`."""
         self.verdict = verdict
+        """Whether the numbers can be trusted: `.status`, `.reasons`, `.warnings`, `.evidence`."""
         self.client = client
         """What the engine and the kernel reported about the client itself."""
         self.environment = environment
+        """The client's machine, kernel and versions."""
         self.status = status
         """finished, interrupted, or unfinished for a file whose run was killed."""
         self.interrupted_by = interrupted_by
         """The signal's number, for an interrupted run."""
         self.start_unix_ns = start_unix_ns
+        """The wall clock when the load began; all other times count from then."""
         self.error_messages: Mapping[str, str] = error_messages or {}
         """The most frequent message of each class of failure."""
         self.plot = Plots(self)
+        """Figures: `result.plot.latency_cdf()`; matplotlib's Axes in, Axes out."""
         self._kept_table = table
 
     @property
@@ -135,6 +145,8 @@ class Result:
 
     @cached_property
     def events(self) -> Events:
+        """Times of output events in nanoseconds, request i's at offsets[i]:offsets[i + 1], with their token counts and
+        flags; read-only views."""
         table = self.table
         return Events(table.event_offsets, table.event_times_ns, table.event_tokens, table.event_flags)
 
@@ -188,7 +200,11 @@ class Result:
 
 
 def load_result(path: str | PathLike[str]) -> Result:
-    """A result from its .llmbench or .json file; of a run that was killed, everything up to its last second."""
+    """A result from its .llmbench or .json file; of a run that was killed, everything up to its last second.
+
+    A .json file alone has the summary and no rows. Raises ResultsError for a file that is missing, damaged or newer
+    than this llmbench.
+    """
     file = Path(path)
     if not file.exists():
         raise ResultsError(f"no result at {file}")

@@ -113,6 +113,10 @@ def run(
 
     The first Ctrl-C stops sending, waits up to `drain` seconds for running requests and returns a result whose
     `.interrupted` is true; the second raises KeyboardInterrupt at once, and the file is valid all the same.
+
+    Requests that fail are part of the result, also when all do. Raises ConfigError for settings that cannot be,
+    ClientLimitError where this machine's limits are below the plan, ServerUnreachableError where no server answers, and
+    ResultsError where the files cannot be written; its `result` holds what was measured.
     """
     options = {
         name: value for name, value in locals().items() if name not in ("endpoint", "workload", "load")

@@ -43,7 +43,9 @@ class Distribution:
     min: float | None = None
     max: float | None = None
     percentiles: Mapping[float, float | None] = field(default_factory=dict)
-    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    """By percent: {50.0: …, 99.0: …}."""
+    intervals: Mapping[str, Interval] = field(default_factory=dict, repr=False)
+    """By name: mean, median, p50, …; see `interval`."""
 
     def interval(self, name: str) -> Interval | None:
         """The 95 % interval of `mean`, `median`, `p99`, …; None where none was computed."""

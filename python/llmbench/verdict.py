@@ -26,7 +26,8 @@ class Verdict:
     """Why it is not VALID."""
     warnings: tuple[str, ...] = ()
     """What a reader should know although it does not change the status."""
-    evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    """Each check by name: `value`, `limit`, `unit`, its `status` and `text`, and the numbers it was made of."""
 
     @property
     def valid(self) -> bool:
