@@ -48,10 +48,15 @@ build: setup | build/ ## the extension module and the C++ tests
 	@cmake --build --preset dev -j $(JOBS)
 
 .PHONY: demo
-demo: build ## a sweep over TP size, replicas and clients against the simulated server, with its figures
+demo: setup | build/ ## a sweep over TP size, replicas and clients against the simulated server, with its figures
+	$(call configure,dev,$(module))
+	$(call claim_module,dev)
+	@cmake --build --preset dev -j $(JOBS) --target _core
 	python -m llmbench.run_benchmark --tp_size 1 2 --num_replicas 1 2 --num_clients 2 4 8 16 32 \
 	  --mean_prompt_length 256 --mean_max_new_tokens 32 --stream
 	python -m llmbench.plots.throughput_latency --backend sim
+	python -m llmbench.plots.replica_scaling --backend sim
+	python -m llmbench.plots.pareto --backend sim
 
 # The tests send signals, which a caller in the background or under nohup has told its children to ignore.
 .PHONY: test
