@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from llmbench.cli.load_flags import add_load, load_from
+from llmbench.cli.load_flags import add_engine, add_load, load_from
 from llmbench.cli.parser import (
     GOODPUT_METRICS,
     METRICS,
@@ -48,6 +48,7 @@ __all__ = [
     "BaseUrls",
     "Parser",
     "add_data",
+    "add_engine",
     "add_load",
     "add_metrics",
     "add_results",

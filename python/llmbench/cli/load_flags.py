@@ -64,6 +64,11 @@ def add_load(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds at the end of the load to leave out of the measurement (default 0)",
     )
+    add_engine(group)
+
+
+def add_engine(group: argparse._ArgumentGroup) -> None:
+    """--connect … --retries: over how many connections and threads, and how long is waited for what."""
     group.add_argument(
         "--connect",
         choices=("pooled", "new", "sticky"),
@@ -74,7 +79,9 @@ def add_load(parser: argparse.ArgumentParser) -> None:
         "--balancing",
         choices=("round-robin", "random", "least-in-flight", "sticky"),
         default="round-robin",
-        help="which of several --base-url a request goes to; sticky: one per slot (closed loop) or prompt (open loop)",
+        metavar="HOW",
+        help="which of several --base-url a request goes to: round-robin, random, least-in-flight or sticky (one per "
+        "slot, or per prompt in an open loop)",
     )
     group.add_argument("--workers", type=count, default=1, metavar="N", help="client threads")
     group.add_argument(

@@ -40,7 +40,7 @@ def parser(prog: str = "python -m llmbench.run_benchmark") -> flags.Parser:
     _add_server(made)
     _add_client(made)
     _add_order(made)
-    _add_engine(made)
+    flags.add_engine(made.add_argument_group("engine"))
     _add_results(made)
     return made
 
@@ -221,63 +221,6 @@ def _add_order(made: flags.Parser) -> None:
         action="store_true",
         help="ask the server to empty its prefix cache before each point (vllm, sglang); prompts are new at each "
         "point in any case",
-    )
-
-
-def _add_engine(made: flags.Parser) -> None:
-    group = made.add_argument_group("engine")
-    group.add_argument(
-        "--connect",
-        choices=("pooled", "new", "sticky"),
-        default="pooled",
-        help="pooled: newest idle connection first; new: one per request; sticky: one per slot",
-    )
-    group.add_argument(
-        "--balancing",
-        choices=("round-robin", "random", "least-in-flight", "sticky"),
-        default="round-robin",
-        metavar="HOW",
-        help="which of several replicas a request goes to: round-robin, random, least-in-flight or sticky (default "
-        "%(default)s)",
-    )
-    group.add_argument("--workers", type=flags.count, default=1, metavar="N", help="client threads")
-    group.add_argument(
-        "--connect-timeout",
-        type=flags.seconds,
-        default=10.0,
-        metavar="S",
-        help="seconds to connect; 0: no limit",
-    )
-    group.add_argument(
-        "--first-token-timeout",
-        type=flags.seconds,
-        default=0.0,
-        metavar="S",
-        help="seconds to the first token; 0: no limit (default 0)",
-    )
-    group.add_argument(
-        "--idle-timeout",
-        type=flags.seconds,
-        default=120.0,
-        metavar="S",
-        help="seconds without a byte; 0: no limit",
-    )
-    group.add_argument(
-        "--request-timeout",
-        type=flags.seconds,
-        default=0.0,
-        metavar="S",
-        help="seconds for the whole request; 0: no limit (default 0)",
-    )
-    group.add_argument(
-        "--drain",
-        type=flags.seconds,
-        default=5.0,
-        metavar="S",
-        help="seconds that running requests get at the end",
-    )
-    group.add_argument(
-        "--retries", type=flags.whole, default=0, metavar="N", help="retries of a failed request (default 0)"
     )
 
 
