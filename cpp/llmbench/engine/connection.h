@@ -10,6 +10,7 @@
 #include <span>
 
 #include "llmbench/base/clock.h"
+#include "llmbench/base/large_pages.h"
 
 namespace llmbench {
 
@@ -29,7 +30,7 @@ struct ReadResult {
 };
 
 // Non-blocking throughout. Plain TCP and Unix sockets are PlainConnection; TLS is curl::TlsConnection.
-class Connection {
+class Connection : public InLargePages {
  public:
   virtual ~Connection() = default;
   virtual int fd() const = 0;

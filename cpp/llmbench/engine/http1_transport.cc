@@ -11,7 +11,8 @@ namespace llmbench {
 namespace {
 
 constexpr size_t kReadBytes = 256 * 1024;
-constexpr size_t kPrefetchAhead = 4;  // in events
+constexpr size_t kPrefetchAhead = 2;  // in events
+constexpr size_t kReaderBytes = 384;  // of a reader, what a piece of a body touches
 constexpr uint32_t kWatched = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
 // Asks for the cache lines of the first `size` bytes.
@@ -24,7 +25,7 @@ void PrefetchObject(const void* object, size_t size) {
 }  // namespace
 
 // A connection and the request that is on it.
-struct Http1Transport::Link {
+struct Http1Transport::Link : InLargePages {
   explicit Link(std::unique_ptr<wire::ResponseReader> reader) : transfer(std::move(reader)) {}
 
   enum class State : uint8_t { kClosed, kIdle, kBusy };
@@ -53,30 +54,23 @@ Http1Transport::~Http1Transport() = default;
 
 // ---- The turn ----
 
-// A thousand streams do not fit into the nearest cache. What an event will touch is fetched in steps: its
-// link some events before, what the link points to one event before, what that points to while the kernel
-// copies the bytes.
-void Http1Transport::PrefetchLink(EventLoop::Tag tag) const {
+// A thousand streams do not fit into the nearest cache. What an event will touch is fetched some events
+// before, and what that points to while the kernel copies the bytes.
+void Http1Transport::PrefetchPlace(EventLoop::Tag tag) const {
   if (!IsLink(tag)) return;
-  const Link* link = links_[LinkIndex(tag)].get();
-  PrefetchObject(link, sizeof(Link) - sizeof(Link::tail));
-}
-
-void Http1Transport::PrefetchBehindLink(EventLoop::Tag tag) const {
-  if (!IsLink(tag)) return;
-  const Link& link = *links_[LinkIndex(tag)];
-  __builtin_prefetch(link.connection.get());
-  link.transfer.PrefetchReader();
+  const Place& place = places_[LinkIndex(tag)];
+  __builtin_prefetch(place.connection);
+  PrefetchObject(place.reader, kReaderBytes);
+  PrefetchObject(place.link, sizeof(Link) - sizeof(Link::tail));
 }
 
 void Http1Transport::Prefetch(std::span<const epoll_event> events) const {
-  for (size_t i = 0; i < std::min(events.size(), kPrefetchAhead); ++i) PrefetchLink(events[i].data.u64);
+  for (size_t i = 0; i < std::min(events.size(), kPrefetchAhead); ++i) PrefetchPlace(events[i].data.u64);
 }
 
 void Http1Transport::OnEvents(std::span<const epoll_event> events, size_t begin, size_t end) {
   for (size_t i = begin; i < end; ++i) {
-    if (i + kPrefetchAhead < events.size()) PrefetchLink(events[i + kPrefetchAhead].data.u64);
-    if (i + 1 < events.size()) PrefetchBehindLink(events[i + 1].data.u64);
+    if (i + kPrefetchAhead < events.size()) PrefetchPlace(events[i + kPrefetchAhead].data.u64);
     const EventLoop::Tag tag = events[i].data.u64;
     if (IsLink(tag)) {
       Link& link = *links_[LinkIndex(tag)];
@@ -287,6 +281,7 @@ Http1Transport::Link& Http1Transport::NewLink(Pool& pool) {
         std::make_unique<Link>(wire::MakeResponseReader(context_->plan->config.wire_format, scratch_));
     link->index = static_cast<uint32_t>(links_.size());
     free_links_.push_back(link->index);
+    places_.push_back({.link = link.get(), .reader = link->transfer.reader()});
     links_.push_back(std::move(link));
   }
   Link& link = *links_[free_links_.back()];
@@ -304,6 +299,7 @@ void Http1Transport::OnOpened(Pool& pool, curl::Opened opened) {
   }
   Link& link = NewLink(pool);
   link.connection = std::move(opened.connection);
+  places_[link.index].connection = link.connection.get();
   link.number = CountOpened(opened.connect_ns, opened.tls_ns);
   link.requests = 0;
   link.state = Link::State::kIdle;

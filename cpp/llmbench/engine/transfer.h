@@ -37,12 +37,7 @@ class Transfer : public wire::EventSink {
   void OnBytes(const char* data, size_t size, const ReadStamp& stamp, Recorder& recorder);
   // The peer ended or broke the connection.
   void OnClosed(bool reset, int64_t time_ns);
-  // Ask for the memory OnBytes will touch, ahead of time: first the reader, then what it holds.
-  void PrefetchReader() const {
-    for (size_t offset = 0; offset < 384; offset += 64) {
-      __builtin_prefetch(reinterpret_cast<const char*>(reader_.get()) + offset);
-    }
-  }
+  // Asks for the memory OnBytes will touch beyond this object and its reader, ahead of time.
   void Prefetch() const {
     reader_->Prefetch();
     blob_.Prefetch();
@@ -58,6 +53,7 @@ class Transfer : public wire::EventSink {
 
   RequestRecord& record() { return record_; }
   const RequestRecord& record() const { return record_; }
+  const wire::ResponseReader* reader() const { return reader_.get(); }
   const PlannedRequest& plan() const { return plan_; }
   std::span<const uint8_t> events() const { return blob_.bytes(); }
   const std::string& error() const { return error_; }

@@ -10,6 +10,8 @@
 #include <span>
 #include <vector>
 
+#include "llmbench/base/large_pages.h"
+
 namespace llmbench {
 
 enum EventFlag : uint8_t {
@@ -31,7 +33,7 @@ class EventBlobWriter {
   void Prefetch() const { __builtin_prefetch(bytes_.data() + bytes_.size(), 1); }
 
  private:
-  std::vector<uint8_t> bytes_;
+  std::pmr::vector<uint8_t> bytes_{&LargePages()};
   size_t last_flags_ = 0;
   int64_t previous_ns_ = 0;
 };

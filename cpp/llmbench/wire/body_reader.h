@@ -54,6 +54,9 @@ class BodyReader {
   // it; both stay valid until the answer is over.
   void Start(bool streamed, std::string* text, std::string_view prompt);
 
+  // Asks for the memory OnBody will touch beyond this object, ahead of time.
+  void Prefetch() const { __builtin_prefetch(decoder_.get()); }
+
   // The header of the final response. A status that is no success makes the body an error's, whose text is
   // known when it is whole.
   void OnHead(const ResponseHead& head);

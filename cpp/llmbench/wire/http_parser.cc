@@ -208,7 +208,7 @@ struct KnownHeader {
 
 }  // namespace
 
-class HttpParser::Message {
+class HttpParser::Message : public InLargePages {
  public:
   explicit Message(size_t max_header_bytes) : max_header_bytes_(max_header_bytes) { Reset(); }
 

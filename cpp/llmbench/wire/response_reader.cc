@@ -18,7 +18,10 @@ class Http1ResponseReader final : public ResponseReader {
     any_bytes_ = extra_ = false;
   }
 
-  void Prefetch() const override { http_.Prefetch(); }
+  void Prefetch() const override {
+    http_.Prefetch();
+    body_.Prefetch();
+  }
 
   bool Feed(const char* data, size_t size, EventSink& sink) override {
     if (size == 0) return body_.good();

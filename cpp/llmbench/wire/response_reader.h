@@ -17,7 +17,7 @@
 
 namespace llmbench::wire {
 
-class ResponseReader {
+class ResponseReader : public InLargePages {
  public:
   virtual ~ResponseReader() = default;
 

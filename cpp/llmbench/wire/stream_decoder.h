@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "llmbench/base/large_pages.h"
+
 namespace llmbench::wire {
 
 // Bytes after every payload that a decoder may read (never use): simdjson loads whole registers.
@@ -75,7 +77,7 @@ struct Answer {
 // One per connection; holds no state of an answer beyond what Answer keeps, except what its format needs to
 // tell tokens per event from cumulative counts. Decode never throws and allocates nothing for an ordinary
 // event.
-class StreamDecoder {
+class StreamDecoder : public InLargePages {
  public:
   virtual ~StreamDecoder() = default;
   // Gets ready for the next answer. `prompt`: as the server saw it; valid as long as the answer lasts.

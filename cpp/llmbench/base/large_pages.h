@@ -1,0 +1,23 @@
+// Memory for what every event of a stream touches, on few and large pages.
+//
+// The state of a thousand streams lies on more pages of the usual size than a processor remembers the
+// addresses of: finding them again can cost as much as reading them. Where the kernel has large pages to
+// give, this memory is on them.
+#pragma once
+
+#include <cstddef>
+#include <memory_resource>
+
+namespace llmbench {
+
+// For all threads; what is given back is used again, and never returned to the kernel. Under AddressSanitizer
+// it is the usual memory, which that watches.
+std::pmr::memory_resource& LargePages();
+
+// Base of a class whose objects, made with `new`, lie there. They need no more than the usual alignment.
+struct InLargePages {
+  static void* operator new(size_t size) { return LargePages().allocate(size); }
+  static void operator delete(void* object, size_t size) { LargePages().deallocate(object, size); }
+};
+
+}  // namespace llmbench
