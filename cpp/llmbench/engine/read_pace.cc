@@ -3,7 +3,7 @@
 namespace llmbench {
 
 void ReadPace::Begin(int64_t now_ns, const Seen& seen) {
-  begin_ns_ = window_begin_ns_ = now_ns;
+  window_begin_ns_ = now_ns;
   before_ = seen;
 }
 
@@ -17,11 +17,11 @@ void ReadPace::Judge(int64_t now_ns, const Seen& seen) {
   if (events == 0) return;
 
   if (merged * kMergedShare > events) refrain_until_ns_ = now_ns + kRefrainNs;
-  // Before the first request has ended they are at least as long as the load is old.
-  const int64_t lasts_ns = request_ns_ > 0 ? request_ns_ : now_ns - begin_ns_;
-  gathers_ =
-      stamped && now_ns >= refrain_until_ns_ && events * kNsPerSecond >= kLeastEventsPerSecond * elapsed_ns &&
-      seen.decoding * elapsed_ns >= kLeastGapNs * events && (!closed_loop_ || lasts_ns >= kLeastRequestNs);
+  // Before the first request has ended no slot rests.
+  const bool brief = closed_loop_ && request_ns_ > 0 && request_ns_ < kLeastRequestNs;
+  gathers_ = stamped && now_ns >= refrain_until_ns_ &&
+             events * kNsPerSecond >= kLeastEventsPerSecond * elapsed_ns &&
+             seen.decoding * elapsed_ns >= kLeastGapNs * events && !brief;
 }
 
 }  // namespace llmbench

@@ -57,7 +57,6 @@ class ReadPace {
 
   const bool closed_loop_;
   bool gathers_ = false;
-  int64_t begin_ns_ = 0;
   int64_t window_begin_ns_ = 0;
   int64_t refrain_until_ns_ = 0;
   int64_t request_ns_ = 0;  // how long requests last, smoothed

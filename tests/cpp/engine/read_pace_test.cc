@@ -69,13 +69,14 @@ INSTANTIATE_TEST_SUITE_P(
                     Load{.name = "WithoutKernelTimes", .gathers = false, .stamped = false}),
     [](const auto& load) { return load.param.name; });
 
-TEST(ReadPace, DoesNotGatherBeforeTheLoadIsAsOldAsItsRequestsMustBe) {
+TEST(ReadPace, GathersUntilARequestEndsThatWasBrief) {
   Load load{.name = "", .gathers = true, .request_ns = 0};  // none has ended
   Played played(load);
-  played.Play(load, ReadPace::kLeastRequestNs - kNsPerMs);
-  EXPECT_EQ(played.gathering, 0);
-  played.Play(load, 4 * ReadPace::kWindowNs);
+  played.Play(load, 3 * ReadPace::kWindowNs);
   EXPECT_TRUE(played.pace.gathers());
+  load.request_ns = ReadPace::kLeastRequestNs - kNsPerMs;
+  played.Play(load, 3 * ReadPace::kWindowNs);
+  EXPECT_FALSE(played.pace.gathers());
 }
 
 TEST(ReadPace, RefrainsWhereGatheringItselfMakesEventsShareReads) {
