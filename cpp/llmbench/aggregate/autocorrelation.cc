@@ -14,7 +14,7 @@ constexpr size_t kDirectLags = 32;
 constexpr size_t kFirstTransformedLags = 512;
 constexpr size_t kMoreLags = 8;  // times as many, when those were not enough
 // A series so long that hangs together over more than kDirectLags is as well described by sums of neighbours.
-constexpr size_t kLong = size_t{1} << 14;
+constexpr size_t kLong = size_t{1} << 13;
 constexpr size_t kNeighbours = 16;
 
 struct Complex {

@@ -66,11 +66,16 @@ void LiveStats::OnRecord(const RequestRecord& record, std::span<const uint8_t> e
   });
 }
 
-void LiveStats::OnSample(ClientSample kind, int64_t value_ns) {
+void LiveStats::OnSamples(ClientSample kind, std::span<const int64_t> values_ns) {
   const std::lock_guard lock(mutex_);
-  if (kind == ClientSample::kMergedWidth) return merged_width_.Record(value_ns);
-  read_lateness_.Record(value_ns);
-  read_lateness_now_.Record(value_ns);
+  for (const int64_t value_ns : values_ns) {
+    if (kind == ClientSample::kMergedWidth) {
+      merged_width_.Record(value_ns);
+    } else {
+      read_lateness_.Record(value_ns);
+      read_lateness_now_.Record(value_ns);
+    }
+  }
 }
 
 LiveSnapshot LiveStats::Snapshot() const {

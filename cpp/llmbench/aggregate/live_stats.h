@@ -45,7 +45,7 @@ struct LiveInterval {
 class LiveStats final : public RecordObserver {
  public:
   void OnRecord(const RequestRecord& record, std::span<const uint8_t> events) override;
-  void OnSample(ClientSample kind, int64_t value_ns) override;
+  void OnSamples(ClientSample kind, std::span<const int64_t> values_ns) override;
 
   LiveSnapshot Snapshot() const;
   // How the widths of merged events are spread: what share of them is at least so many milliseconds wide, for

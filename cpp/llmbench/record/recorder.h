@@ -41,7 +41,8 @@ class RecordObserver {
  public:
   virtual ~RecordObserver() = default;
   virtual void OnRecord(const RequestRecord& record, std::span<const uint8_t> events) = 0;
-  virtual void OnSample(ClientSample kind, int64_t value_ns) = 0;
+  // Several of one kind, in order: there is one for every read.
+  virtual void OnSamples(ClientSample kind, std::span<const int64_t> values_ns) = 0;
 };
 
 }  // namespace llmbench

@@ -335,14 +335,25 @@ void FileResultWriter::DrainRest() {
 
 void FileResultWriter::StoreBlock(const RowBlock& block) {
   RecordObserver* observer = options_.observer;
+  std::array<int64_t, 256> samples;
+  size_t held = 0;
+  ClientSample held_kind{};
+  const auto tell_samples = [&] {
+    if (held > 0 && observer != nullptr) observer->OnSamples(held_kind, std::span(samples).first(held));
+    held = 0;
+  };
   block.ForEach(
       [&](const RowView& row) {
         StoreRow(row);
+        tell_samples();
         if (observer != nullptr) observer->OnRecord(row.record, row.events);
       },
       [&](ClientSample kind, int64_t value_ns) {
-        if (observer != nullptr) observer->OnSample(kind, value_ns);
+        if (kind != held_kind || held == samples.size()) tell_samples();
+        held_kind = kind;
+        samples[held++] = value_ns;
       });
+  tell_samples();
 }
 
 void FileResultWriter::StoreRow(const RowView& row) {

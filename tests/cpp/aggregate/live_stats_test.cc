@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cmath>
+#include <span>
 #include <thread>
 #include <utility>
 
@@ -32,6 +33,10 @@ std::vector<uint8_t> EventsOf(const RequestRecord& r, int64_t gap_ms) {
   return {blob.bytes().begin(), blob.bytes().end()};
 }
 
+void Sample(LiveStats& stats, ClientSample kind, int64_t value_ns) {
+  stats.OnSamples(kind, std::span(&value_ns, 1));
+}
+
 TEST(LiveStats, CountsAndPercentiles) {
   LiveStats stats;
   for (int64_t ttft_ms = 1; ttft_ms <= 100; ++ttft_ms) {
@@ -44,8 +49,8 @@ TEST(LiveStats, CountsAndPercentiles) {
   RequestRecord warmup = Streamed(10'000);
   warmup.phase = Phase::kWarmup;
   stats.OnRecord(warmup, {});
-  for (int64_t us = 1; us <= 100; ++us) stats.OnSample(ClientSample::kReadLateness, us * kNsPerUs);
-  stats.OnSample(ClientSample::kMergedWidth, 5 * kNsPerMs);
+  for (int64_t us = 1; us <= 100; ++us) Sample(stats, ClientSample::kReadLateness, us * kNsPerUs);
+  Sample(stats, ClientSample::kMergedWidth, 5 * kNsPerMs);
 
   const LiveSnapshot s = stats.Snapshot();
   EXPECT_EQ(s.requests, 102u);
@@ -72,7 +77,7 @@ TEST(LiveStats, CountsAndPercentiles) {
 TEST(LiveStats, AnIntervalHoldsWhatCameSinceTheLastOne) {
   LiveStats stats;
   stats.OnRecord(Streamed(500), {});
-  stats.OnSample(ClientSample::kReadLateness, 7 * kNsPerMs);
+  Sample(stats, ClientSample::kReadLateness, 7 * kNsPerMs);
   LiveInterval interval = stats.TakeInterval();
   EXPECT_EQ(interval.output_tokens, 3u);
   EXPECT_EQ(interval.ttft.max_ms, 500);
@@ -80,7 +85,7 @@ TEST(LiveStats, AnIntervalHoldsWhatCameSinceTheLastOne) {
 
   for (int64_t ttft_ms = 1; ttft_ms <= 100; ++ttft_ms) stats.OnRecord(Streamed(ttft_ms), {});
   stats.OnRecord(Streamed(10'000, Outcome::kTimeoutIdle), {});
-  stats.OnSample(ClientSample::kMergedWidth, 5 * kNsPerMs);
+  Sample(stats, ClientSample::kMergedWidth, 5 * kNsPerMs);
   interval = stats.TakeInterval();
   EXPECT_EQ(interval.output_tokens, 300u);
   EXPECT_NEAR(interval.ttft.p50_ms, 50, 0.05);
@@ -104,7 +109,7 @@ TEST(LiveStats, NothingYetIsNaN) {
 TEST(LiveStats, SharesOfMergedWidths) {
   LiveStats stats;
   EXPECT_TRUE(stats.MergedWidthShares().empty());
-  for (int i = 1; i <= 100; ++i) stats.OnSample(ClientSample::kMergedWidth, i * 10'000);
+  for (int i = 1; i <= 100; ++i) Sample(stats, ClientSample::kMergedWidth, i * 10'000);
   const auto shares = stats.MergedWidthShares();
   ASSERT_EQ(shares.size(), 27u);  // 0.01 ms to 0.01 × 2^6.5 ms
   EXPECT_EQ(shares.front(), std::make_pair(0.01, 1.0));
@@ -123,7 +128,7 @@ TEST(LiveStats, SnapshotsAreWhole) {
     const std::vector<uint8_t> events = EventsOf(r, 1);
     for (int i = 0; i < 2000; ++i) {
       stats.OnRecord(r, events);
-      stats.OnSample(ClientSample::kReadLateness, i);
+      Sample(stats, ClientSample::kReadLateness, i);
     }
     ended = true;
   });

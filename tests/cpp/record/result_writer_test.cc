@@ -142,7 +142,9 @@ class CountingObserver final : public RecordObserver {
     rows.fetch_add(1);
     event_bytes.fetch_add(events.size());
   }
-  void OnSample(ClientSample, int64_t value_ns) override { sample_sum.fetch_add(value_ns); }
+  void OnSamples(ClientSample, std::span<const int64_t> values_ns) override {
+    for (const int64_t value_ns : values_ns) sample_sum.fetch_add(value_ns);
+  }
 
   std::atomic<uint64_t> rows{0}, event_bytes{0};
   std::atomic<int64_t> sample_sum{0};
