@@ -112,6 +112,10 @@ class Server:
             return self.begun(chunk(self.raw(payload)), LAST_CHUNK)
         return self.in_chunks(payload)
 
+    def healthy(self) -> Iterator[Step]:
+        """A chunk an event."""
+        return self.in_chunks(*self.pieces(), self.tail())
+
     def in_chunks(self, *bodies: bytes) -> Iterator[Step]:
         yield head(200, self.headers())
         for body in bodies:
@@ -279,7 +283,7 @@ FAULTS: dict[str, Fault] = {
         19, lambda s: [head(200, s.type()).replace(b"HTTP/1.1", b"HTTP/1.0") + s.whole(), CLOSE], "ok", ALL
     ),
     "three 100-continues": Fault(
-        23, lambda s: [b"HTTP/1.1 100 Continue\r\n\r\n" * 3, *s.in_chunks(*s.pieces(), s.tail())], "ok", ALL
+        23, lambda s: [b"HTTP/1.1 100 Continue\r\n\r\n" * 3, *s.healthy()], "ok", ALL
     ),
     "trailers": Fault(
         29, lambda s: [head(200, s.headers()), chunk(s.whole()), b"0\r\nX-Trailer: yes\r\n\r\n"], "ok", ALL
@@ -334,6 +338,13 @@ def preflight(name: str) -> dict[str, Iterable[Step]]:
     return answers
 
 
+def serving(name: str, script: Script) -> ScriptedServer:
+    """The preset's server, all its answers by the script."""
+    preset = BACKENDS[name]
+    dress = DRESSES[preset.wire_format]
+    return ScriptedServer(lambda request: script(Server(dress, preset.streams, request)), get=preflight(name))
+
+
 def run(name: str, server: ScriptedServer, directory: Path, requests: int, **options: Any) -> lb.Result:
     return lb.run(
         lb.Endpoint(server.url, backend=name, model="m", api_key="secret"),
@@ -355,14 +366,11 @@ def test_every_fault_has_its_class(name: str, tmp_path: Path) -> None:
     dress = DRESSES[preset.wire_format]
     faults = list(of_preset(name).items())
 
-    def script(request: Request) -> Iterable[Step]:
-        server = Server(dress, preset.streams, request)
-        nth, is_faulty = divmod(number(request), 2)
-        return (
-            faults[nth][1].script(server) if is_faulty else server.in_chunks(*server.pieces(), server.tail())
-        )
+    def script(server: Server) -> Iterable[Step]:
+        nth, is_faulty = divmod(number(server.request), 2)
+        return faults[nth][1].script(server) if is_faulty else server.healthy()
 
-    with ScriptedServer(script, get=preflight(name)) as server:
+    with serving(name, script) as server:
         result = run(
             *(name, server, tmp_path, 2 * len(faults)),
             connect="new",
@@ -396,14 +404,11 @@ def test_every_fault_has_its_class(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_keep_alive_race_is_not_the_servers_fault(name: str, tmp_path: Path) -> None:
     """Row 17: a reused connection that closes before any byte of the answer is replaced, once."""
-    preset = BACKENDS[name]
-    dress = DRESSES[preset.wire_format]
 
-    def script(request: Request) -> Iterable[Step]:
-        server = Server(dress, preset.streams, request)
-        return [CLOSE] if request.position == 1 else server.in_chunks(*server.pieces(), server.tail())
+    def script(server: Server) -> Iterable[Step]:
+        return [CLOSE] if server.request.position == 1 else server.healthy()
 
-    with ScriptedServer(script, get=preflight(name)) as server:
+    with serving(name, script) as server:
         result = run(name, server, tmp_path, 3, concurrency=1)
     assert outcomes(result) == ["ok"] * 3
     assert list(result.requests["attempts"]) == [1, 2, 2]
@@ -448,15 +453,13 @@ COUNTED_TWICE = [
 def test_usage_that_disagrees_with_what_was_counted(name: str, tmp_path: Path) -> None:
     """Row 48: both are kept, and the run says that they disagree."""
     preset = BACKENDS[name]
-    dress = DRESSES[preset.wire_format]
     claimed = 2 * COUNT + 1
 
-    def script(request: Request) -> Iterable[Step]:
-        server = Server(dress, preset.streams, request)
+    def script(server: Server) -> Iterable[Step]:
         pieces, tail = server.pieces(), server.tail()
         if preset.wire_format.startswith("openai"):
-            pieces = [with_usage(piece, dress, i + 1) for i, piece in enumerate(pieces)]
-        if not number(request) % 2:
+            pieces = [with_usage(piece, server.dress, i + 1) for i, piece in enumerate(pieces)]
+        if not number(server.request) % 2:
             return server.in_chunks(*pieces, tail)
         wrong, right = (
             [
@@ -472,7 +475,7 @@ def test_usage_that_disagrees_with_what_was_counted(name: str, tmp_path: Path) -
             bodies[last] = bodies[last].replace(meant, told)
         return server.in_chunks(*bodies)
 
-    with ScriptedServer(script, get=preflight(name)) as server:
+    with serving(name, script) as server:
         result = run(name, server, tmp_path, 4)
     assert outcomes(result) == ["ok"] * 4
     assert list(result.requests["output_tokens"]) == [COUNT, claimed] * 2
@@ -495,15 +498,8 @@ COUNTING = [name for name in PRESETS if DRESSES[BACKENDS[name].wire_format].coun
 @pytest.mark.parametrize("name", COUNTING)
 def test_answers_shorter_than_was_asked_for(name: str, tmp_path: Path) -> None:
     """Row 49: the run says so, and what to do about it."""
-    preset = BACKENDS[name]
-    dress = DRESSES[preset.wire_format]
-
-    def script(request: Request) -> Iterable[Step]:
-        server = Server(dress, preset.streams, request)
-        return server.in_chunks(*server.pieces(), server.tail())
-
     asked = 3 * COUNT
-    with ScriptedServer(script, get=preflight(name)) as server:
+    with serving(name, Server.healthy) as server:
         short = run(name, server, tmp_path, 4, output_tokens=asked)
         whole = run(name, server, tmp_path, 4)
     assert list(short.requests["output_tokens"]) == [COUNT] * 4
