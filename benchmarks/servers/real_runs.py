@@ -392,14 +392,14 @@ Servers from PyPI, installed, started, measured and stopped by llmbench on one m
 `make real`: {machine["cores_usable"]} cores, {machine["cpu"]}, Linux {machine["kernel"].partition("-")[0]},
 Python {machine["python"]}; {time.strftime("%Y-%m-%d")}, load average {machine["load_average"]} when it began.
 
-Servers, client and whatever else runs there share those cores: the figures say nothing about any server on the
-hardware it is made for, and many verdicts say CLIENT-LIMITED, as they should. What they show is that the whole way
-works, tensor parallelism included, and that every request and every token is counted.
+Server and client share those few cores, so the figures say nothing about a server on the hardware it is made for, and
+many verdicts are CLIENT-LIMITED, as they should be. The runs show that everything works from start to stop, tensor
+parallelism included, and that every request and every token is counted.
 
-The last columns hold each result against the counters that the server itself has at `/metrics`, read before and after
-the point: requests / prompt tokens / output tokens, warm-up included. They are equal, or `make real` fails, and the
-run's verdict is INVALID. llama.cpp counts no requests, and only the prompt tokens that were not in its cache;
-`transformers serve` counts nothing.
+The last columns compare each result with the server's own counters at `/metrics`, read before and after the point:
+requests / prompt tokens / output tokens, warm-up included. If they differ, the verdict is INVALID and `make real`
+fails. llama.cpp does not count requests, and of prompt tokens only those that were not in its cache;
+`transformers serve` has no counters.
 
 """
         + "\n".join((directory / f"{name}.md").read_text() for name in done)
