@@ -26,18 +26,51 @@ Contributions Judge(std::vector<double> values) {
   return result;
 }
 
+// The gaps up to a level: k − share · m of each request.
+struct Against {
+  Contributions requests;
+  double share = 0;  // of all gaps
+  double n_eff = 0;
+
+  // A request lies above when more than their share of its gaps do; or below.
+  uint64_t Excursions(bool above) const;
+  Part Above() const;
+  Part Below() const;
+};
+
+uint64_t Against::Excursions(bool above) const {
+  const std::vector<double>& values = requests.values;
+  const auto beyond = std::make_unique<bool[]>(values.size());
+  for (size_t i = 0; i < values.size(); ++i) beyond[i] = above ? values[i] < 0 : values[i] > 0;
+  return CountExcursions({beyond.get(), values.size()}, requests.tau);
+}
+
+Part Against::Above() const {
+  Part part{1 - share, n_eff, std::nullopt};
+  if (requests.tau > kCorrelatedTime) part.excursions = Excursions(true);
+  return part;
+}
+
+Part Against::Below() const {
+  Part part{share, n_eff, std::nullopt};
+  if (requests.tau > kCorrelatedTime) part.excursions = Excursions(false);
+  return part;
+}
+
 class Judging {
  public:
   Judging(const GapView& view, std::span<const uint32_t> send_order) : view_(view), send_order_(send_order) {}
 
   Interval Mean(double mean, const GapView::PerRequest& requests) const;
-  std::vector<Interval> Percentiles(std::span<const double> percents,
+  std::vector<Interval> Percentiles(std::span<const double> percents, std::span<const double> values,
                                     const GapView::PerRequest& requests) const;
 
  private:
   double total() const { return static_cast<double>(view_.size()); }
-  Contributions At(double percent, const GapView::PerRequest& requests, size_t level) const;
-  static uint64_t Excursions(const Contributions& below, double percent);
+  Against At(const GapView::PerRequest& requests, size_t level) const;
+  // Replaces what was found wanting and lies in the bulk.
+  void JudgeByBulk(std::span<const double> percents, std::span<const double> values, size_t clusters,
+                   std::vector<Interval>& intervals) const;
 
   const GapView& view_;
   const std::span<const uint32_t> send_order_;
@@ -57,24 +90,48 @@ Interval Judging::Mean(double mean, const GapView::PerRequest& requests) const {
                           n_eff);
 }
 
-Contributions Judging::At(double percent, const GapView::PerRequest& requests, size_t level) const {
+Against Judging::At(const GapView::PerRequest& requests, size_t level) const {
+  double all = 0;
+  for (const uint32_t request : send_order_) all += requests.at_most[level][request];
+  Against against;
+  against.share = all / total();
   std::vector<double> values;
-  const double share = percent / 100;
   for (const uint32_t request : send_order_) {
-    if (requests.sizes[request] == 0) continue;
-    values.push_back(requests.at_most[level][request] - share * requests.sizes[request]);
+    if (requests.sizes[request] != 0)
+      values.push_back(requests.at_most[level][request] - against.share * requests.sizes[request]);
   }
-  return Judge(std::move(values));
+  against.requests = Judge(std::move(values));
+  const auto clusters = static_cast<double>(against.requests.values.size());
+  const double variance = against.requests.squares / (total() * total());
+  // Gaps are never worth more than they are, nor a single request more than one value; nor is a request more
+  // than one where all of them say the same.
+  against.n_eff = clusters > 1 && variance > 0
+                      ? std::clamp(against.share * (1 - against.share) / variance, 1.0, total())
+                      : clusters;
+  return against;
 }
 
-// A request lies above when more than their share of its gaps do.
-uint64_t Judging::Excursions(const Contributions& below, double percent) {
-  const auto beyond = std::make_unique<bool[]>(below.values.size());
-  for (size_t i = 0; i < below.values.size(); ++i) beyond[i] = (below.values[i] < 0) == (percent >= kMedian);
-  return CountExcursions({beyond.get(), below.values.size()}, below.tau);
+void Judging::JudgeByBulk(std::span<const double> percents, std::span<const double> values, size_t clusters,
+                          std::vector<Interval>& intervals) const {
+  std::vector<size_t> wanting;
+  std::vector<double> levels;
+  for (size_t i = 0; i < intervals.size(); ++i) {
+    if (intervals[i].supported) continue;
+    wanting.push_back(i);
+    levels.push_back(std::nextafter(Bulk::Lowest(values[i]), -INFINITY));
+    levels.push_back(Bulk::Highest(values[i]));
+  }
+  if (wanting.empty()) return;
+  const GapView::PerRequest requests = view_.ByRequest(levels);
+  for (size_t k = 0; k < wanting.size(); ++k) {
+    const size_t i = wanting[k];
+    const Bulk bulk{At(requests, 2 * k).Below(), At(requests, 2 * k + 1).Above()};
+    if (bulk.found())
+      intervals[i] = JudgedBulk(bulk, std::move(intervals[i]), values[i], percents[i], clusters);
+  }
 }
 
-std::vector<Interval> Judging::Percentiles(std::span<const double> percents,
+std::vector<Interval> Judging::Percentiles(std::span<const double> percents, std::span<const double> values,
                                            const GapView::PerRequest& requests) const {
   std::vector<double> n_effs;
   std::vector<uint64_t> ranks;
@@ -83,21 +140,15 @@ std::vector<Interval> Judging::Percentiles(std::span<const double> percents,
   std::vector<size_t> wider_of;
   size_t clusters = 0;
   for (size_t i = 0; i < percents.size(); ++i) {
-    const double share = percents[i] / 100;
-    const Contributions below = At(percents[i], requests, i);
-    clusters = below.values.size();
-    const double variance = below.squares / (total() * total());
-    // Gaps are never worth more than they are, nor a single request more than one value.
-    const double n_eff = clusters < 2   ? static_cast<double>(clusters)
-                         : variance > 0 ? std::clamp(share * (1 - share) / variance, 1.0, total())
-                                        : total();
-    n_effs.push_back(n_eff);
-    const RankBounds bounds = PercentileBounds(percents[i], n_eff, view_.size());
+    const Against at = At(requests, i);
+    clusters = at.requests.values.size();
+    n_effs.push_back(at.n_eff);
+    const RankBounds bounds = PercentileBounds(percents[i], at.n_eff, view_.size());
     ranks.push_back(bounds.low);
     ranks.push_back(bounds.high);
     excursions.emplace_back();
-    if (below.tau <= kCorrelatedTime) continue;
-    excursions.back() = Excursions(below, percents[i]);
+    if (at.requests.tau <= kCorrelatedTime) continue;
+    excursions.back() = at.Excursions(percents[i] >= kMedian);
     if (const std::optional<double> wider = WiderPercent(percents[i])) {
       wider_percents.push_back(*wider);
       wider_of.push_back(i);
@@ -106,9 +157,8 @@ std::vector<Interval> Judging::Percentiles(std::span<const double> percents,
   if (!wider_percents.empty()) {
     const GapView::PerRequest wider = view_.ByRequest(view_.Percentiles(wider_percents));
     for (size_t i = 0; i < wider_percents.size(); ++i) {
-      const auto all = static_cast<double>(Excursions(At(wider_percents[i], wider, i), wider_percents[i]));
       std::optional<uint64_t>& counted = excursions[wider_of[i]];
-      counted = std::min(*counted, static_cast<uint64_t>(all / kWider));
+      counted = std::min(*counted, OfWider(At(wider, i).Excursions(true)));
     }
   }
   const std::vector<double> bounds = view_.AtRanks(ranks);
@@ -117,13 +167,15 @@ std::vector<Interval> Judging::Percentiles(std::span<const double> percents,
     intervals.push_back(
         JudgedPercentile(bounds[2 * i], bounds[2 * i + 1], percents[i], n_effs[i], clusters, excursions[i]));
   }
+  JudgeByBulk(percents, values, clusters, intervals);
   return intervals;
 }
 
 }  // namespace
 
-GapIntervals IntervalsOfGaps(const GapView& view, std::span<const uint32_t> send_order, double mean,
-                             std::span<const double> percents, std::span<const double> values) {
+GapIntervals IntervalsOfGaps(const GapView& view, std::span<const uint32_t> send_order,
+                             const GapView::Moments& moments, std::span<const double> percents,
+                             std::span<const double> values) {
   GapIntervals intervals;
   if (view.size() == 0) {
     intervals.mean = MeanIntervalFrom(kNaN, kNaN, 0);
@@ -132,10 +184,12 @@ GapIntervals IntervalsOfGaps(const GapView& view, std::span<const uint32_t> send
     }
     return intervals;
   }
-  const GapView::PerRequest requests = view.ByRequest(values);
+  std::vector<double> levels;
+  for (const double value : values) levels.push_back(LevelOf(value, moments.max));
+  const GapView::PerRequest requests = view.ByRequest(levels);
   const Judging judging(view, send_order);
-  intervals.mean = judging.Mean(mean, requests);
-  intervals.percentiles = judging.Percentiles(percents, requests);
+  intervals.mean = judging.Mean(moments.mean, requests);
+  intervals.percentiles = judging.Percentiles(percents, values, requests);
   return intervals;
 }
 

@@ -83,9 +83,17 @@ RankBounds PercentileBounds(double percent, double n_eff, uint64_t count) {
           static_cast<uint64_t>(std::clamp(high, 0.0, n - 1))};
 }
 
+double LevelOf(double percentile, double largest) {
+  return percentile < largest ? percentile : std::nextafter(percentile, -INFINITY);
+}
+
 std::optional<double> WiderPercent(double percent) {
   const double wider = 100 - kWider * (100 - percent);
   return wider >= kMedian ? std::optional(wider) : std::nullopt;
+}
+
+uint64_t OfWider(uint64_t excursions) {
+  return std::max<uint64_t>(static_cast<uint64_t>(static_cast<double>(excursions) / kWider), 1);
 }
 
 Interval JudgedPercentile(double low, double high, double percent, double n_eff, size_t requests,
@@ -111,6 +119,26 @@ Interval JudgedPercentile(double low, double high, double percent, double n_eff,
   return interval;
 }
 
+bool Part::Surely(double limit) const {
+  if (HighestShare(share * n_eff, n_eff) > limit) return false;
+  if (!excursions || *excursions >= kEnoughExcursions) return true;
+  const auto seen = static_cast<double>(std::max<uint64_t>(*excursions, 1));
+  return share * static_cast<double>(kEnoughExcursions) / seen <= limit;
+}
+
+Interval JudgedBulk(const Bulk& bulk, Interval wanting, double value, double percent, size_t requests) {
+  const double share = std::clamp(percent, 0.0, 100.0) / 100;
+  const bool below = bulk.below.Surely(share), above = bulk.above.Surely(1 - share);
+  const bool upper = percent >= kMedian;
+  const Part& rest = upper ? bulk.above : bulk.below;
+  const bool surely = upper ? above : below;
+  const double low = below ? Bulk::Lowest(value) : std::min(wanting.low, Bulk::Lowest(value));
+  Interval interval = JudgedPercentile(low, Bulk::Highest(value), percent, rest.n_eff, requests,
+                                       surely ? std::nullopt : rest.excursions);
+  if (interval.supported ? surely : interval.needs_requests < wanting.needs_requests) return interval;
+  return wanting;
+}
+
 namespace {
 
 // A series against a level.
@@ -119,6 +147,7 @@ class Level {
   explicit Level(std::span<const double> series)
       : series_(series), at_most_(series.size()), beyond_(std::make_unique<bool[]>(series.size())) {}
 
+  size_t size() const { return series_.size(); }
   double Tau(double level) {
     for (size_t i = 0; i < series_.size(); ++i) at_most_[i] = series_[i] <= level ? 1 : 0;
     return AutocorrelationTime(at_most_);
@@ -128,12 +157,33 @@ class Level {
     for (size_t i = 0; i < series_.size(); ++i) beyond_[i] = (series_[i] > level) == above;
     return CountExcursions({beyond_.get(), series_.size()}, tau);
   }
+  // The values above the level, or those up to it.
+  Part Beyond(double level, bool above) {
+    const double tau = Tau(level), n = static_cast<double>(series_.size());
+    Part part{static_cast<double>(Count(level)) / n, n / tau, std::nullopt};
+    if (above) part.share = 1 - part.share;
+    if (tau > kCorrelatedTime) part.excursions = Excursions(level, tau, above);
+    return part;
+  }
+  // How many values are at most the level.
+  size_t Count(double level) const {
+    return static_cast<size_t>(
+        std::count_if(series_.begin(), series_.end(), [level](double value) { return value <= level; }));
+  }
 
  private:
   std::span<const double> series_;
   std::vector<double> at_most_;
   std::unique_ptr<bool[]> beyond_;
 };
+
+// None where the percentile is not in the bulk.
+std::optional<Bulk> BulkAround(double percentile, Level& level) {
+  const double under = std::nextafter(Bulk::Lowest(percentile), -INFINITY), upto = Bulk::Highest(percentile);
+  const size_t bulk = level.Count(upto) - level.Count(under);
+  if (static_cast<double>(bulk) < kBulk * static_cast<double>(level.size())) return std::nullopt;
+  return Bulk{level.Beyond(under, false), level.Beyond(upto, true)};
+}
 
 }  // namespace
 
@@ -142,6 +192,7 @@ std::vector<Interval> PercentileIntervals(std::span<const double> series, std::s
   const size_t n = series.size();
   std::vector<Interval> intervals;
   Level level(series);
+  const double largest = n == 0 ? kNaN : *std::max_element(series.begin(), series.end());
   for (size_t i = 0; i < percents.size(); ++i) {
     if (n == 0) {
       intervals.push_back(JudgedPercentile(kNaN, kNaN, percents[i], 0, 0, std::nullopt));
@@ -153,7 +204,7 @@ std::vector<Interval> PercentileIntervals(std::span<const double> series, std::s
       intervals.push_back(Interval(intervals[static_cast<size_t>(same - before.begin())]));
       continue;
     }
-    const double tau = level.Tau(values[i]);
+    const double at = LevelOf(values[i], largest), tau = level.Tau(at);
     const double n_eff = static_cast<double>(n) / tau;
     const RankBounds bounds = PercentileBounds(percents[i], n_eff, n);
     std::vector<size_t> ranks = {bounds.low, bounds.high};
@@ -163,14 +214,17 @@ std::vector<Interval> PercentileIntervals(std::span<const double> series, std::s
     std::sort(ranks.begin(), ranks.end());
     SelectRanks(scratch, std::span<const size_t>(ranks));
     std::optional<uint64_t> excursions;
-    if (tau > kCorrelatedTime) excursions = level.Excursions(values[i], tau, percents[i] >= kMedian);
+    if (tau > kCorrelatedTime) excursions = level.Excursions(at, tau, percents[i] >= kMedian);
     if (wider) {
       const double wider_value = scratch[static_cast<size_t>(wider_rank.below)];
       const uint64_t all = level.Excursions(wider_value, level.Tau(wider_value), true);
-      excursions = std::min(*excursions, static_cast<uint64_t>(static_cast<double>(all) / kWider));
+      excursions = std::min(*excursions, OfWider(all));
     }
     intervals.push_back(
         JudgedPercentile(scratch[bounds.low], scratch[bounds.high], percents[i], n_eff, n, excursions));
+    if (intervals.back().supported) continue;
+    if (const std::optional<Bulk> bulk = BulkAround(values[i], level))
+      intervals.back() = JudgedBulk(*bulk, intervals.back(), values[i], percents[i], n);
   }
   return intervals;
 }

@@ -5,6 +5,7 @@
 // order in which requests were sent. docs/metrics.md has the formulas and what was tried.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -39,6 +40,12 @@ inline constexpr double kMedian = 50;
 // as many values exceed, where there is one above the median, must have as many times the excursions too.
 inline constexpr double kWider = 4;
 
+// A percentile in the bulk: where at least kBulk of all values are within this share of it, they are as good
+// as one value, and how they hang together says nothing that anybody wants to know. Such a percentile is
+// judged by the rest of the values instead, and known to this share (JudgedBulk).
+inline constexpr double kSame = 0.01;
+inline constexpr double kBulk = 0.5;
+
 // Student's t with n_eff − 1 degrees of freedom.
 Interval MeanInterval(std::span<const double> series);
 
@@ -62,11 +69,40 @@ struct RankBounds {
 };
 RankBounds PercentileBounds(double percent, double n_eff, uint64_t count);
 
+// The level whose indicator "at most this" tells how a percentile's values hang together: the percentile, but
+// what lies just below where it is the largest value, which no value exceeds.
+double LevelOf(double percentile, double largest);
+
 // The percentile that kWider times as many values exceed; none when that is below the median.
 std::optional<double> WiderPercent(double percent);
+// How many excursions above the percentile itself those above its wider one are worth: one, if there are any.
+uint64_t OfWider(uint64_t excursions);
 
 // What n_eff and the excursions, where they were counted, make of an interval with these bounds.
 Interval JudgedPercentile(double low, double high, double percent, double n_eff, size_t requests,
                           std::optional<uint64_t> excursions);
+
+// Some of a sample's values: those above a level, or those below.
+struct Part {
+  double share = 0;
+  double n_eff = 0;                    // of the series that says of each value whether it belongs here
+  std::optional<uint64_t> excursions;  // where the series hangs together
+
+  // Whether it is less than `limit` of what all values to come will be. Of few excursions: whether it would
+  // be if kEnoughExcursions such had been.
+  bool Surely(double limit) const;
+};
+
+// What lies around a percentile: the values below Lowest and those above Highest.
+struct Bulk {
+  Part below, above;
+
+  static double Lowest(double percentile) { return percentile - kSame * std::abs(percentile); }
+  static double Highest(double percentile) { return percentile + kSame * std::abs(percentile); }
+  bool found() const { return 1 - below.share - above.share >= kBulk; }
+};
+
+// The better judgement of a percentile that was found wanting: by its bulk, where that tells more.
+Interval JudgedBulk(const Bulk& bulk, Interval wanting, double value, double percent, size_t requests);
 
 }  // namespace llmbench

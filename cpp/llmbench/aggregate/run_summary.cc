@@ -139,18 +139,17 @@ Distribution DescribeGaps(const GapView& gaps, std::span<const uint32_t> send_or
   Distribution result = Empty(percents);
   const std::vector<double> asked = WithMedian(percents);
   const std::vector<double> values = gaps.Percentiles(asked);
-  double mean = kNaN;
+  GapView::Moments moments{kNaN, kNaN, kNaN, kNaN};
   if (gaps.size() != 0) {
-    const GapView::Moments moments = gaps.Describe();
-    mean = moments.mean;
+    moments = gaps.Describe();
     result.n = gaps.size();
-    result.mean = Ms(mean);
+    result.mean = Ms(moments.mean);
     result.std = Ms(moments.deviation);
     result.min = Ms(moments.min);
     result.max = Ms(moments.max);
     SetPercentiles(result, values);
   }
-  GapIntervals intervals = IntervalsOfGaps(gaps, send_order, mean, asked, values);
+  GapIntervals intervals = IntervalsOfGaps(gaps, send_order, moments, asked, values);
   SetIntervals(result, std::move(intervals.mean), std::move(intervals.percentiles));
   return result;
 }

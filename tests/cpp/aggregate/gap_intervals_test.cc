@@ -14,7 +14,6 @@ constexpr double kTypicalNs = 1e7;
 const std::vector<double> kPercents = {50, 90, 99};
 
 struct Found {
-  double mean;
   std::vector<double> values;
   GapIntervals intervals;
 };
@@ -24,9 +23,10 @@ Found IntervalsOf(const GapSample& sample, GapUnit unit = GapUnit::kChunks) {
   std::vector<uint32_t> order(sample.requests());
   std::iota(order.begin(), order.end(), 0u);
   Found found;
-  found.mean = view.size() == 0 ? kNaN : view.Describe().mean;
+  const GapView::Moments moments =
+      view.size() == 0 ? GapView::Moments{kNaN, kNaN, kNaN, kNaN} : view.Describe();
   found.values = view.Percentiles(kPercents);
-  found.intervals = IntervalsOfGaps(view, order, found.mean, kPercents, found.values);
+  found.intervals = IntervalsOfGaps(view, order, moments, kPercents, found.values);
   return found;
 }
 
@@ -103,6 +103,40 @@ TEST(GapIntervals, OfTokensWeighThemAsManyTimes) {
     EXPECT_DOUBLE_EQ(a.intervals.percentiles[k].low, b.intervals.percentiles[k].low);
     EXPECT_NEAR(a.intervals.percentiles[k].n_eff, b.intervals.percentiles[k].n_eff,
                 1e-6 * a.intervals.percentiles[k].n_eff);
+  }
+}
+
+// Gaps of 10 ms but for microseconds, in which neighbours hang together; `stretch` requests in the middle
+// have gaps of 30 ms.
+GapSample AtAPace(int requests, int stretch) {
+  GapSample sample;
+  for (int i = 0; i < requests; ++i) {
+    const bool slow = i >= requests / 2 && i < requests / 2 + stretch;
+    for (int j = 0; j < 10; ++j) sample.Add(slow ? 30'000'000 : 10'000'000 + i / 16 % 7 * 1000);
+    sample.EndRequest(true);
+  }
+  return sample;
+}
+
+TEST(GapIntervals, InTheBulkAreJudgedByTheRest) {
+  struct Row {
+    int requests, stretch;
+    bool supported[3];   // p50, p90, p99
+    const char* reason;  // of the p99
+  };
+  for (const Row& row :
+       {Row{400, 0, {true, true, true}, ""}, Row{64, 0, {true, true, false}, "too few independent values"},
+        Row{400, 8, {true, false, false}, "from 1 excursion"}}) {
+    const Found found = IntervalsOf(AtAPace(row.requests, row.stretch));
+    for (size_t k = 0; k < 3; ++k) {
+      const Interval& interval = found.intervals.percentiles[k];
+      EXPECT_EQ(interval.supported, row.supported[k])
+          << "p" << kPercents[k] << " of " << row.requests << ", " << row.stretch << " slow";
+      if (!interval.supported) continue;
+      EXPECT_GE(interval.low, 0.989e7);
+      EXPECT_LE(interval.high, 1.011e7);
+    }
+    EXPECT_EQ(found.intervals.percentiles[2].reason, row.reason);
   }
 }
 

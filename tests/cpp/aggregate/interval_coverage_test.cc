@@ -131,6 +131,59 @@ TEST(IntervalCoverage, OfCorrelatedValues) {
   }
 }
 
+// The value that a share of a Gaussian's lies below.
+double GaussianQuantile(double share) {
+  double low = -9, high = 9;
+  for (int i = 0; i < 60; ++i) {
+    const double middle = (low + high) / 2;
+    (std::erfc(-middle / std::sqrt(2)) / 2 < share ? low : high) = middle;
+  }
+  return low;
+}
+
+// Of Paced, of which a share is stalled.
+double PacedQuantile(double share, double stalled) {
+  const bool stalls = share > 1 - stalled;
+  const double within = stalls ? (share - (1 - stalled)) / stalled : share / (1 - stalled);
+  return (stalls ? 2 : 1) * std::exp(kPacedSpread * GaussianQuantile(within));
+}
+
+// Values that hang together, but within a thousandth: nobody needs more of them than if they did not.
+TEST(IntervalCoverage, OfAPacedServer) {
+  struct Row {
+    size_t requests;
+    double running, stalled;
+    bool always;  // is every percentile supported
+  };
+  for (const Row& row : {Row{400, 1, 0, true}, Row{5000, 1, 0, true}, Row{5000, 190, 10, false},
+                         Row{5000, 180, 20, false}, Row{5000, 140, 20, false}, Row{5000, 20, 20, false}}) {
+    int supported[3] = {}, covered[3] = {};
+    for (int run = 0; run < kRuns; ++run) {
+      std::mt19937_64 random(static_cast<uint64_t>(run) + 1);
+      const std::vector<double> series = Paced(row.requests, row.running, row.stalled, random);
+      std::vector<double> scratch = series;
+      const std::vector<double> values = Percentiles(scratch, kPercents);
+      const std::vector<Interval> intervals = PercentileIntervals(series, scratch, kPercents, values);
+      for (size_t k = 0; k < 3; ++k) {
+        const double truth = PacedQuantile(kPercents[k] / 100, row.stalled / (row.running + row.stalled));
+        supported[k] += intervals[k].supported;
+        covered[k] += intervals[k].supported && intervals[k].low <= truth && truth <= intervals[k].high;
+      }
+    }
+    std::printf("paced, %g running, %g stalled:", row.running, row.stalled);
+    for (size_t k = 0; k < 3; ++k) std::printf("  %s %d of %d", kNames[kP50 + k], covered[k], supported[k]);
+    std::printf("\n");
+    for (size_t k = 0; k < 3; ++k) {
+      if (row.always) {
+        EXPECT_EQ(supported[k], kRuns) << kNames[kP50 + k];
+      }
+      const int missed = supported[k] - covered[k];
+      EXPECT_TRUE(covered[k] >= 0.92 * supported[k] || missed <= kRuns * 25 / 1000)
+          << kNames[kP50 + k] << " of " << row.requests << ": " << covered[k] << " of " << supported[k];
+    }
+  }
+}
+
 // The hard one: what lies above a percentile comes in a few overloads, so that runs differ a lot and many do
 // not tell. Those that pass for telling although they hardly can must be rare, for they are the ones whose
 // overloads were many and low.

@@ -80,6 +80,49 @@ TEST(PercentileIntervals, AreFlaggedWhereTheTailIsAHandfulOfExcursions) {
   EXPECT_TRUE(PercentileInterval(Lognormal(5000, 0, 0.1, random), 99).supported);
 }
 
+// 20 ms but for microseconds, in which neighbours hang together; one request in `every` is far from it, in
+// stretches of `stretch`.
+std::vector<double> AtAPace(int n, int every, int stretch, double far) {
+  std::vector<double> values;
+  for (int i = 0; i < n; ++i)
+    values.push_back(every != 0 && i / stretch % every == every - 1 ? far : 20 + 1e-3 * (i / 16 % 7));
+  return values;
+}
+
+TEST(PercentileIntervals, InTheBulkAreJudgedByTheRest) {
+  struct Row {
+    const char* name;
+    std::vector<double> series;
+    double percent;
+    bool supported;
+    double needs;
+    const char* reason;
+  };
+  const Row rows[] = {
+      {"as good as one value", AtAPace(400, 0, 1, 0), 50, true, 6, ""},
+      {"its tail too", AtAPace(400, 0, 1, 0), 99, true, 368, ""},
+      {"which few requests do not tell", AtAPace(64, 0, 1, 0), 99, false, 368, "too few independent values"},
+      {"nor these", AtAPace(30, 0, 1, 0), 90, false, 36, "too few independent values"},
+      {"one stretch of 8 elsewhere: no 20 such are half", AtAPace(400, 50, 8, 90), 50, true, 40, ""},
+      {"but a tenth", AtAPace(400, 50, 8, 90), 90, false, 8000, "from 1 excursion"},
+      {"nor is their own pace the bulk", AtAPace(400, 50, 8, 90), 99, false, 8000, "from 1 excursion"},
+      {"below the median, what is below counts", AtAPace(400, 50, 8, 9), 10, false, 1600,
+       "from 5 excursions"},
+      {"what is above does not", AtAPace(400, 50, 8, 90), 10, true, 10, ""},
+  };
+  for (const Row& row : rows) {
+    const Interval interval = PercentileInterval(row.series, row.percent);
+    EXPECT_EQ(interval.supported, row.supported) << row.name;
+    EXPECT_EQ(interval.reason, row.reason) << row.name;
+    if (!row.supported) {
+      EXPECT_EQ(interval.needs_requests, row.needs) << row.name;
+      continue;
+    }
+    EXPECT_GE(interval.low, 20 * (1 - kSame)) << row.name;
+    EXPECT_LE(interval.high, 20.006 * (1 + kSame)) << row.name;
+  }
+}
+
 TEST(PercentileIntervals, OfIndependentValues) {
   const Interval median = PercentileInterval(OneTo(1000), 50);
   EXPECT_NEAR(median.low, 469, 6);

@@ -22,6 +22,20 @@ inline std::vector<double> Lognormal(size_t n, double rho, double spread, std::m
   return values;
 }
 
+inline constexpr double kPacedSpread = 0.001;
+// A server that keeps its pace of 1 to a thousandth, in which neighbours hang together; but for stalls, in
+// which it takes twice as long. Both last so many requests on average; without stalls when `stalled` is 0.
+inline std::vector<double> Paced(size_t n, double running, double stalled, std::mt19937_64& random) {
+  std::vector<double> values = Lognormal(n, 0.98, kPacedSpread, random);
+  std::uniform_real_distribution<double> uniform;
+  bool stalls = uniform(random) * (running + stalled) < stalled;
+  for (double& value : values) {
+    if (stalls) value *= 2;
+    if (stalled > 0 && uniform(random) * (stalls ? stalled : running) < 1) stalls = !stalls;
+  }
+  return values;
+}
+
 // Poisson arrivals at rate 1 and one server, in equilibrium: sojourn times are exponential with mean
 // 1 / (1 / utilisation − 1).
 struct Queue {
