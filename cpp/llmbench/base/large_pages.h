@@ -14,10 +14,18 @@ namespace llmbench {
 // it is the usual memory, which that watches.
 std::pmr::memory_resource& LargePages();
 
-// Base of a class whose objects, made with `new`, lie there. They need no more than the usual alignment.
+// Base of a class whose objects, made with `new`, lie there. Each has its cache lines to itself: what one
+// worker writes is on no line that another one reads.
 struct InLargePages {
-  static void* operator new(size_t size) { return LargePages().allocate(size); }
-  static void operator delete(void* object, size_t size) { LargePages().deallocate(object, size); }
+  static constexpr size_t kLine = 64;
+
+  static void* operator new(size_t size) { return LargePages().allocate(Lines(size), kLine); }
+  static void operator delete(void* object, size_t size) {
+    LargePages().deallocate(object, Lines(size), kLine);
+  }
+
+ private:
+  static constexpr size_t Lines(size_t size) { return (size + kLine - 1) / kLine * kLine; }
 };
 
 }  // namespace llmbench

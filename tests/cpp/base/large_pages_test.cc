@@ -65,6 +65,19 @@ TEST(LargePages, ObjectsDoNotOverlapAndMemoryIsUsedAgain) {
   }
 }
 
+TEST(LargePages, NoTwoObjectsShareACacheLine) {
+  struct Small : InLargePages {
+    char state = 0;
+  };
+  std::vector<std::unique_ptr<Small>> objects;
+  std::set<uintptr_t> lines;
+  for (int i = 0; i < 100; ++i) {
+    objects.push_back(std::make_unique<Small>());
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(objects.back().get()) % InLargePages::kLine, 0u);
+    EXPECT_TRUE(lines.insert(reinterpret_cast<uintptr_t>(objects.back().get())).second);
+  }
+}
+
 TEST(LargePages, ServesThreadsAndLargeObjects) {
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
