@@ -473,11 +473,11 @@ def _notes(result: Result, bounded: bool) -> Iterator[str]:
         yield f"no ITL: {because}"
     if bounded:
         yield (
-            "≥: too few independent requests, or separate bad moments, to tell this percentile; "
-            "needs N: so many requests would"
+            "≥ marks a percentile that this run is too short to support; needs N: requests like these that would "
+            "support it"
         )
     if flagged := list(_from_few_excursions(result)):
-        yield f"few separate excursions above a percentile: {'; '.join(flagged)}"
+        yield f"percentiles whose tail comes from few separate moments: {'; '.join(flagged)}"
     yield from result.verdict.warnings
 
 

@@ -64,7 +64,8 @@ def result_dirs(
         candidates = [Path(data_dir), log_dir / data_dir]
         existing = [path for path in candidates if path.is_dir()]
         if not existing:
-            raise ConfigError(f"--data_dirs: there is no directory {candidates[0]} (nor {candidates[1]})")
+            nor = "" if candidates[1] == candidates[0] else f" (nor {candidates[1]})"
+            raise ConfigError(f"--data_dirs: there is no directory {candidates[0]}{nor}")
         found.append(existing[0])
     for backend in backends:
         candidates = [log_dir.with_name(f"{log_dir.name}_{backend}"), log_dir / backend]

@@ -208,6 +208,8 @@ def load_result(path: str | PathLike[str]) -> Result:
     file = Path(path)
     if not file.exists():
         raise ResultsError(f"no result at {file}")
+    if file.is_dir():
+        raise ResultsError(f"{file} is a directory: name a .llmbench or .json file in it")
     if file.suffix == ".json":
         return _from_json(file)
     return _from_database(file)

@@ -306,7 +306,7 @@ def test_the_report_says_how_sure_it_is(result: Result) -> None:
     flat = " ".join(text.split())
     assert f"TTFT p50 {report.number(ttft.median)} ms (timing ± 0.0" in flat
     assert f"sampling ± {report._fine(median.half_width or 0)} ms)" in flat
-    assert "note: ≥: too few independent requests" in flat
+    assert "note: ≥ marks a percentile that this run is too short to support" in flat
     assert " ± " in next(line for line in lines if line.startswith("throughput"))
     assert "needs 368" in result._repr_html_()
 

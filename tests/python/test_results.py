@@ -322,6 +322,8 @@ def test_what_is_no_result(tmp_path: Path, name: str, content: bytes, told: str)
 
 
 def test_absent_and_newer_files(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match=r"is a directory: name a \.llmbench or \.json file"):
+        lb.load_result(tmp_path)
     with pytest.raises(ResultsError, match="no result at"):
         lb.load_result(tmp_path / "absent.llmbench")
     path = database(tmp_path / "new.llmbench", {"schema_version": 99, "version": "9.9", "summary": {}})
