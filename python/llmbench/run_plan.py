@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from llmbench import _core, preflight, secrecy, server_metrics, workloads
+from llmbench import _core, preflight, secrecy, server_metrics
 from llmbench.endpoint import Endpoint
 from llmbench.errors import ClientLimitError, ConfigError
 from llmbench.load import Load
 from llmbench.options import RunOptions
 from llmbench.precision import Target
+from llmbench.token_counts import load_tokenizer
 from llmbench.workloads import Workload
 
 _WARM_OPEN_LOOP = 64
@@ -70,7 +71,7 @@ class RunPlan:
                 f"an answer in one piece has no first token{why}: leave --first-token-timeout out, "
                 "--request-timeout limits whole answers"
             )
-        self.tokenizer = workloads.load_tokenizer(options.tokenizer)
+        self.tokenizer = load_tokenizer(options.tokenizer)
         """Counts the answers that the server does not count; where their texts are kept, the others for comparison."""
         if (endpoint.preset.counts and not options.save_text) or endpoint.preset.reports == "none":
             self.tokenizer = None

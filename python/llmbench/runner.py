@@ -25,7 +25,8 @@ from llmbench.options import METRICS, OnProgress, RunOptions
 from llmbench.results import Result
 from llmbench.run_plan import RunPlan
 from llmbench.running import Running
-from llmbench.workloads import TokenizerLike, Workload
+from llmbench.token_counts import TokenizerLike
+from llmbench.workloads import Workload
 
 _forked = False
 

@@ -8,27 +8,22 @@ asked for.
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from llmbench.backends import Backend, Prompt
-from llmbench.errors import ConfigError, MissingExtraError
-from llmbench.vocabulary import WORDS
-
-Lengths = npt.NDArray[np.int64]
-Tokenizer: TypeAlias = Any
-"""What `tokenizer` may be: a `tokenizers.Tokenizer`, or a path to a tokenizer.json or its directory."""
-TokenizerLike: TypeAlias = "str | PathLike[str] | Tokenizer | None"
+from llmbench.errors import ConfigError
+from llmbench.synthetic_text import exact_texts, random_texts
+from llmbench.token_counts import Lengths, TokenizerLike, count_tokens, load_tokenizer, tokenizer_name
 
 ORDERS = ("in-order", "shuffled", "with-replacement")
 
@@ -190,17 +185,17 @@ def synthetic(
     lengths = lengths + prefix_len
     counter = load_tokenizer(tokenizer)
     if counter is None:
-        prompts: list[str] = list(_texts(lengths, seed, prefix_len))
+        prompts: list[str] = list(random_texts(lengths, _seed(seed), prefix_len))
         counted = lengths
     else:
-        prompts, counted = _exact_texts(counter, lengths, seed, prefix_len)
+        prompts, counted = exact_texts(counter, lengths, _seed(seed), prefix_len)
     return Workload(
         prompts,
         counted,
         np.asarray(output_tokens, dtype=np.int64),
         name=name,
         parameters=parameters or {},
-        tokenizer=_tokenizer_name(tokenizer),
+        tokenizer=tokenizer_name(tokenizer),
     )
 
 
@@ -217,7 +212,7 @@ def from_prompts(
     items = list(prompts)
     counter = load_tokenizer(tokenizer)
     if prompt_tokens is None:
-        counted: npt.ArrayLike = _count_all(counter, items)
+        counted: npt.ArrayLike = count_tokens(counter, items)
     else:
         counted = prompt_tokens
     asked = np.asarray(output_tokens, dtype=np.int64)
@@ -229,7 +224,7 @@ def from_prompts(
         asked,
         order=order,
         name=name,
-        tokenizer=_tokenizer_name(tokenizer),
+        tokenizer=tokenizer_name(tokenizer),
     )
 
 
@@ -270,7 +265,7 @@ def sharegpt(
         asked = [question for question, _ in block]
         answers = [answer for _, answer in block]
         for question, size, reply in zip(
-            asked, _count_all(counter, asked).tolist(), _count_all(counter, answers).tolist(), strict=True
+            asked, count_tokens(counter, asked).tolist(), count_tokens(counter, answers).tolist(), strict=True
         ):
             length = output_tokens if output_tokens is not None else reply
             too_short = size < min_tokens or (output_tokens is None and reply < min_tokens)
@@ -304,7 +299,7 @@ def sharegpt(
             "max_total": max_total,
             "output_tokens": output_tokens,
         },
-        tokenizer=_tokenizer_name(tokenizer),
+        tokenizer=tokenizer_name(tokenizer),
     )
 
 
@@ -350,7 +345,7 @@ def custom(
     lengths = np.asarray(inputs, dtype=np.int64)
     unknown = np.flatnonzero(lengths < 0)
     if unknown.size:
-        lengths[unknown] = _count_all(load_tokenizer(tokenizer), [prompts[i] for i in unknown.tolist()])
+        lengths[unknown] = count_tokens(load_tokenizer(tokenizer), [prompts[i] for i in unknown.tolist()])
     if n is not None and len(prompts) < n:
         index = np.arange(n) % len(prompts)
         distinct = len(prompts)
@@ -366,148 +361,8 @@ def custom(
         order=order,
         name="custom",
         parameters={"file": file.name, "distinct": distinct},
-        tokenizer=_tokenizer_name(tokenizer),
+        tokenizer=tokenizer_name(tokenizer),
     )
-
-
-# Synthetic text
-
-_WIDTH = len(WORDS[0]) + 1
-_TABLE = np.frombuffer("".join(f" {word}" for word in WORDS).encode("ascii"), dtype=np.uint8).reshape(
-    len(WORDS), _WIDTH
-)
-_HEAD = 4
-"""Words at the start of a prompt that number it."""
-
-
-def _texts(lengths: Lengths, seed: int, prefix_len: int = 0) -> Iterator[str]:
-    """Texts of `lengths` words. The first words of each (after the shared prefix) count in base 256,
-    scattered by an odd factor, so that no two are alike; the rest is random."""
-    chance = np.random.default_rng([0x74657874, _seed(seed)])
-    prefix = np.frombuffer(chance.bytes(max(prefix_len, 1)), dtype=np.uint8)[:prefix_len]
-    first, factor = (int(value) for value in chance.integers(0, 1 << 32, 2))
-    factor |= 1
-    numbers = (np.arange(len(lengths), dtype=np.uint64) * np.uint64(factor) + np.uint64(first)) & np.uint64(
-        0xFFFFFFFF
-    )
-    heads = numbers.astype("<u4").view(np.uint8).reshape(-1, _HEAD)
-    # A block at a time: the words of ten thousand long prompts at once would be needless memory.
-    for begin in range(0, len(lengths), 512):
-        block = lengths[begin : begin + 512]
-        offsets = np.concatenate(([0], np.cumsum(block)))
-        words = np.frombuffer(chance.bytes(int(offsets[-1])), dtype=np.uint8).copy()
-        shared = np.minimum(prefix_len, block)
-        if prefix_len:
-            for start, length in zip(offsets[:-1].tolist(), shared.tolist(), strict=True):
-                words[start : start + length] = prefix[:length]
-        own = offsets[:-1] + shared
-        for place in range(_HEAD):
-            reaches = own + place < offsets[1:]
-            words[own[reaches] + place] = heads[begin : begin + len(block), place][reaches]
-        text = _TABLE[words].tobytes().decode("ascii")
-        places = (offsets * _WIDTH).tolist()
-        for start, stop in itertools.pairwise(places):
-            yield text[start + 1 : stop]
-
-
-def _exact_texts(
-    counter: Tokenizer, lengths: Lengths, seed: int, prefix_len: int
-) -> tuple[list[str], Lengths]:
-    """Texts that the tokenizer counts as `lengths` tokens: words are taken from or added to the end until
-    it does."""
-    special = counter.num_special_tokens_to_add(is_pair=False)
-    words = np.maximum(lengths - special, 1)
-    texts = list(_texts(words, seed, prefix_len))
-    counts = np.zeros(len(texts), dtype=np.int64)
-    pending = np.arange(len(texts))
-    filler = np.random.default_rng([0x66696C6C, _seed(seed)])
-    for attempt in range(16):
-        counts[pending] = [
-            len(encoding.ids) for encoding in counter.encode_batch([texts[i] for i in pending.tolist()])
-        ]
-        pending = pending[counts[pending] != np.maximum(lengths[pending], special + 1)]
-        if not pending.size or attempt == 15:
-            break
-        for i in pending.tolist():
-            missing = int(lengths[i] - counts[i])
-            if missing > 0:
-                more = filler.integers(0, len(WORDS), missing).tolist()
-                texts[i] = " ".join([texts[i], *(WORDS[word] for word in more)])
-            else:
-                # Dropping `missing` words drops at least that many tokens; what is too many comes back
-                # next time.
-                texts[i] = texts[i].rsplit(" ", min(-missing, texts[i].count(" ")))[0]
-    return texts, counts
-
-
-def _uniform(chance: np.random.Generator, middle: int, ratio: float, n: int) -> Lengths:
-    low, high = max(1, int(middle * (1 - ratio))), int(middle * (1 + ratio))
-    return chance.integers(low, max(low, high) + 1, n)
-
-
-# Counting tokens
-
-
-def load_tokenizer(tokenizer: TokenizerLike) -> Tokenizer | None:
-    """The tokenizer itself, from wherever it is. Raises ConfigError."""
-    if tokenizer is None or not isinstance(tokenizer, str | PathLike):
-        return tokenizer
-    path = Path(tokenizer)
-    file = path / "tokenizer.json" if path.is_dir() else path
-    if not file.is_file():
-        raise ConfigError(
-            f"no tokenizer at {path}: give a directory with a tokenizer.json, or that file "
-            "(a run needs no tokenizer: the server's own counts are used)"
-        )
-    try:
-        from tokenizers import Tokenizer as FastTokenizer
-    except ImportError:
-        raise MissingExtraError("tokenizers", "a tokenizer") from None
-    try:
-        loaded: Tokenizer = FastTokenizer.from_file(str(file))
-    except Exception as error:  # the library raises bare Exception
-        raise ConfigError(f"cannot read the tokenizer {file}: {error}") from None
-    return loaded
-
-
-def _tokenizer_name(tokenizer: TokenizerLike) -> str | None:
-    if tokenizer is None:
-        return None
-    return str(tokenizer) if isinstance(tokenizer, str | PathLike) else type(tokenizer).__name__
-
-
-def _count_all(counter: Tokenizer | None, prompts: Sequence[Prompt]) -> Lengths:
-    """Tokens of each prompt; without a tokenizer a quarter of its bytes, which is what English text comes
-    to."""
-    counts = np.empty(len(prompts), dtype=np.int64)
-    texts: list[tuple[int, str]] = []
-    for i, prompt in enumerate(prompts):
-        if not isinstance(prompt, str) and all(isinstance(part, int) for part in prompt):
-            counts[i] = len(prompt)
-        else:
-            texts.append((i, prompt if isinstance(prompt, str) else _message_text(prompt)))
-    if counter is None:
-        for i, text in texts:
-            counts[i] = max(1, round(len(text.encode("utf-8", "surrogatepass")) / 4))
-    elif texts:
-        for (i, _), encoding in zip(texts, counter.encode_batch([text for _, text in texts]), strict=True):
-            counts[i] = len(encoding.ids)
-    return counts
-
-
-def _message_text(messages: Iterable[Any]) -> str:
-    parts: list[str] = []
-    for message in messages:
-        content = message.get("content") if isinstance(message, Mapping) else None
-        if isinstance(content, str):
-            parts.append(content)
-        elif isinstance(content, list):
-            parts += [
-                piece["text"]
-                for piece in content
-                if isinstance(piece, Mapping) and isinstance(piece.get("text"), str)
-            ]
-    return "\n".join(parts)
 
 
 # Files
@@ -555,6 +410,11 @@ def _field(entry: Any, names: tuple[str, ...], default: int, file: Path, line: i
             )
         return value
     return default
+
+
+def _uniform(chance: np.random.Generator, middle: int, ratio: float, n: int) -> Lengths:
+    low, high = max(1, int(middle * (1 - ratio))), int(middle * (1 + ratio))
+    return chance.integers(low, max(low, high) + 1, n)
 
 
 def _at_least(name: str, value: Any, least: int) -> None:
