@@ -30,6 +30,11 @@ class JsonScratch {
     return dom_.parse(json.data(), json.size(), /*realloc_if_needed=*/false).get(root);
   }
 
+  bool IsWhole(std::string_view json) {
+    simdjson::dom::element root;
+    return !json.empty() && Parse(json, root) == simdjson::SUCCESS;
+  }
+
   EventShapes completions_shapes, chat_shapes;  // of OpenAI's two formats
 
  private:

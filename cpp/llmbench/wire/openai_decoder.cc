@@ -387,14 +387,12 @@ class OpenAiDecoder final : public StreamDecoder {
   }
 
   void DecodeError(std::string_view payload, Answer& answer) override {
-    const std::string message = ServerErrorMessage(*scratch_, payload);
-    answer.Fail(WireError::kServerErrorEvent, message.empty() ? payload : message);
+    FailWithServerError(*scratch_, payload, answer);
   }
 
   bool IsWhole(std::string_view payload) override {
     payload = TrimSpace(payload);
-    simdjson::dom::element root;
-    return payload == kDone || (!payload.empty() && scratch_->Parse(payload, root) == SUCCESS);
+    return payload == kDone || scratch_->IsWhole(payload);
   }
 
   StreamEvent DecodeDocument(std::string_view body, Answer& answer) override {

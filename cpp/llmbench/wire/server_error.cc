@@ -100,4 +100,9 @@ std::string ServerErrorMessageAt(JsonScratch& scratch, std::string_view body, st
   return root.at_pointer(pointer).get(value) == simdjson::SUCCESS ? FromValue(value) : std::string();
 }
 
+void FailWithServerError(JsonScratch& scratch, std::string_view event, Answer& answer) {
+  const std::string message = ServerErrorMessage(scratch, event);
+  answer.Fail(WireError::kServerErrorEvent, message.empty() ? event : message);
+}
+
 }  // namespace llmbench::wire

@@ -17,4 +17,7 @@ std::string ServerErrorMessage(JsonScratch& scratch, std::string_view body);
 // The same of a document whose error is at a JSON pointer: a string, or an object like those above.
 std::string ServerErrorMessageAt(JsonScratch& scratch, std::string_view body, std::string_view pointer);
 
+// An answer ends with this error event: with its message, or the whole of it where it has none.
+void FailWithServerError(JsonScratch& scratch, std::string_view event, Answer& answer);
+
 }  // namespace llmbench::wire
