@@ -45,6 +45,17 @@ void Dialect::AppendEventText(const Answer& answer, const TokenSpan& span, bool 
   }
 }
 
+void Dialect::SendDone(const Answer& answer, EventStream* events) const {
+  if (options_.send_done && !answer.fault.is(FaultKind::kNoDone)) events->Event("[DONE]");
+  if (answer.fault.is(FaultKind::kDoubleDone)) events->Event("[DONE]");
+}
+
+std::string Dialect::ErrorWords(const ApiError& error, std::string in_dialect) const {
+  return StyledError(options_.error_body, error, {error.status, "", std::move(in_dialect), ""}).body;
+}
+
+ApiError InjectedFault() { return {Refusal::kInjected, 500, "injected fault", ""}; }
+
 const char* ErrorTypeOf(int status) {
   switch (status) {
     case 401:

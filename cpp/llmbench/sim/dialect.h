@@ -113,12 +113,18 @@ class Dialect {
                        std::string* out) const;
   bool Echoes(const Answer& answer, bool by_default) const;
   bool Cumulative(bool by_default) const;
+  // The end of a stream like OpenAI's, where neither the options nor a fault keep it back.
+  void SendDone(const Answer& answer, EventStream* events) const;
+  // An error within a stream: the dialect's words for it, or those of the style that the options ask for.
+  std::string ErrorWords(const ApiError& error, std::string in_dialect) const;
 
   const Options& options_;
   const Deployment& deployment_;
   const AnswerText& text_;
 };
 
+// What a server says that was told to fail.
+ApiError InjectedFault();
 // "AuthenticationError", "NotFoundError": vLLM's name for a status.
 const char* ErrorTypeOf(int status);
 // vLLM's body.

@@ -349,7 +349,7 @@ bool ServingLoop::ReplyFault(uint32_t slot) {
     case FaultKind::kErrorFirst: {
       if (answer.request.stream) return false;
       LogTruth(connection, 200, false);
-      const ApiError error = {Refusal::kInjected, 500, "injected fault", ""};
+      const ApiError error = InjectedFault();
       ServerReply reply = StyledError(options_.error_body, error, answer.dialect->Error(error, answer));
       reply.status = 200;
       SendReply(slot, std::move(reply));

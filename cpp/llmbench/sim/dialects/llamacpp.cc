@@ -172,13 +172,13 @@ class LlamaCpp final : public Dialect {
 
   // As in 2025, under a name of its own; in another style, as in 2026.
   bool ErrorEvent(const Answer& /*answer*/, EventStream* events) const override {
-    const ApiError error = {Refusal::kInjected, 500, "injected fault", ""};
+    const ApiError error = InjectedFault();
     if (options_.error_body == ErrorBody::kDialect) {
       // The object without the member around it.
       const std::string words = Words(error);
       events->Begin("", "error") += words.substr(9, words.size() - 10);
     } else {
-      events->Begin() += StyledError(options_.error_body, error, {500, "", Words(error), ""}).body;
+      events->Begin() += ErrorWords(error, Words(error));
     }
     events->End();
     return true;

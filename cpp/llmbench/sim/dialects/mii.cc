@@ -70,10 +70,7 @@ class Mii final : public Dialect {
     events->End();
   }
 
-  void Tail(const Answer& answer, EventStream* events) const override {
-    if (options_.send_done && !answer.fault.is(FaultKind::kNoDone)) events->Event("[DONE]");
-    if (answer.fault.is(FaultKind::kDoubleDone)) events->Event("[DONE]");
-  }
+  void Tail(const Answer& answer, EventStream* events) const override { SendDone(answer, events); }
 
   ServerReply Document(const Answer& answer) const override {
     ServerReply reply;
@@ -89,8 +86,8 @@ class Mii final : public Dialect {
   }
 
   bool ErrorEvent(const Answer& /*answer*/, EventStream* events) const override {
-    const ApiError error = {Refusal::kInjected, 500, "injected fault", ""};
-    events->Event(StyledError(options_.error_body, error, {500, "", Words(error), ""}).body);
+    const ApiError error = InjectedFault();
+    events->Event(ErrorWords(error, Words(error)));
     events->Event("[DONE]");
     return true;
   }

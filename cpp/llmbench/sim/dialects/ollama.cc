@@ -129,9 +129,8 @@ class Ollama final : public Dialect {
   }
 
   bool ErrorEvent(const Answer& /*answer*/, EventStream* events) const override {
-    const ApiError error = {Refusal::kInjected, 500, "injected fault", ""};
-    events->Event(
-        StyledError(options_.error_body, error, {500, "", ErrorMember("error", error.message), ""}).body);
+    const ApiError error = InjectedFault();
+    events->Event(ErrorWords(error, ErrorMember("error", error.message)));
     return true;
   }
 

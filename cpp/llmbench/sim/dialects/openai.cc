@@ -402,8 +402,7 @@ void OpenAiDialect::Tail(const Answer& answer, EventStream* events) const {
     payload += '}';
     events->End();
   }
-  if (options_.send_done && !answer.fault.is(FaultKind::kNoDone)) events->Event("[DONE]");
-  if (answer.fault.is(FaultKind::kDoubleDone)) events->Event("[DONE]");
+  SendDone(answer, events);
 }
 
 void OpenAiDialect::AppendMessage(const Answer& answer, size_t choice, std::string* out) const {
@@ -459,11 +458,11 @@ ServerReply OpenAiDialect::Document(const Answer& answer) const {
 }
 
 bool OpenAiDialect::ErrorEvent(const Answer& /*answer*/, EventStream* events) const {
-  const ApiError error = {Refusal::kInjected, 500, "injected fault", ""};
+  const ApiError error = InjectedFault();
   if (errors_ == OpenAiErrors::kTgi) {
     events->Event(R"({"error":{"message":"injected fault","http_status_code":424}})");
   } else {
-    events->Event(StyledError(options_.error_body, error, {500, "", ErrorObject(error), ""}).body);
+    events->Event(ErrorWords(error, ErrorObject(error)));
   }
   events->Event("[DONE]");
   return true;
