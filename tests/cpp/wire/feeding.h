@@ -1,6 +1,8 @@
 // Feeds bytes as a read would: the padding after them is hostile, and they are gone when the call returns.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstring>
 #include <functional>
 #include <string>
@@ -24,6 +26,21 @@ inline void WithPadding(std::string_view bytes, const std::function<void(std::st
   std::memcpy(buffer.data() + bytes.size(), kHostile.data(), kPadding);
   use({buffer.data(), bytes.size()});
   std::memset(buffer.data(), '?', buffer.size());
+}
+
+// Calls check(slices) with the bytes one by one, and cut in two at every place.
+inline void InEverySlicing(std::string_view bytes,
+                           const std::function<void(const std::vector<std::string_view>& slices)>& check) {
+  std::vector<std::string_view> slices;
+  for (size_t i = 0; i < bytes.size(); ++i) slices.push_back(bytes.substr(i, 1));
+  {
+    SCOPED_TRACE("byte by byte");
+    check(slices);
+  }
+  for (size_t cut = 1; cut <= bytes.size(); ++cut) {
+    SCOPED_TRACE("cut at " + std::to_string(cut));
+    check({bytes.substr(0, cut), bytes.substr(cut)});
+  }
 }
 
 // What came out of one answer.

@@ -67,18 +67,11 @@ class AcceptedTest : public testing::TestWithParam<Accepted> {};
 
 TEST_P(AcceptedTest, InAnySlicing) {
   const Accepted& want = GetParam();
-  const size_t size = want.response.size();
   HttpParser parser(kMaxHeader);
-  for (size_t step = 0; step <= size; ++step) {
-    SCOPED_TRACE(step == 0 ? "byte by byte" : "cut at " + std::to_string(step));
+  InEverySlicing(want.response, [&](const std::vector<std::string_view>& slices) {
     parser.Reset();
     Parsed parsed;
-    if (step == 0) {
-      for (const char& c : want.response) Feed(parser, {&c, 1}, parsed);
-    } else {
-      Feed(parser, std::string_view(want.response).substr(0, step), parsed);
-      Feed(parser, std::string_view(want.response).substr(step), parsed);
-    }
+    for (const std::string_view slice : slices) Feed(parser, slice, parsed);
     EXPECT_EQ(parser.error(), WireError::kNone) << parser.error_text();
     EXPECT_TRUE(parsed.header);
     EXPECT_EQ(parser.status(), want.status);
@@ -89,7 +82,7 @@ TEST_P(AcceptedTest, InAnySlicing) {
       EXPECT_EQ(parser.Close(), HttpParser::Step::kComplete);
     }
     EXPECT_EQ(parser.keep_alive(), want.keep_alive);
-  }
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -144,24 +137,17 @@ class RefusedTest : public testing::TestWithParam<Refused> {};
 
 TEST_P(RefusedTest, InAnySlicing) {
   const Refused& want = GetParam();
-  const size_t size = want.response.size();
   HttpParser parser(kMaxHeader);
-  for (size_t step = 0; step <= size; ++step) {
-    SCOPED_TRACE(step == 0 ? "byte by byte" : "cut at " + std::to_string(step));
+  InEverySlicing(want.response, [&](const std::vector<std::string_view>& slices) {
     parser.Reset();
     Parsed parsed;
-    if (step == 0) {
-      for (const char& c : want.response) Feed(parser, {&c, 1}, parsed);
-    } else {
-      Feed(parser, std::string_view(want.response).substr(0, step), parsed);
-      Feed(parser, std::string_view(want.response).substr(step), parsed);
-    }
+    for (const std::string_view slice : slices) Feed(parser, slice, parsed);
     if (parser.error() == WireError::kNone) parser.Close();
     EXPECT_EQ(Name(parser.error()), Name(want.error));
     EXPECT_NE(parser.error_text().find('"'), std::string_view::npos) << parser.error_text();
     EXPECT_FALSE(parsed.complete);
     EXPECT_FALSE(parser.keep_alive());
-  }
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(
