@@ -10,8 +10,8 @@
 
 namespace llmbench {
 
-// For all threads; what is given back is used again, and never returned to the kernel. Under AddressSanitizer
-// it is the usual memory, which that watches.
+// For all threads and for blocks of up to 4 KiB; larger ones are the heap's. What is given back is used
+// again, and never returned to the kernel. Under AddressSanitizer all is the heap's, which that watches.
 std::pmr::memory_resource& LargePages();
 
 // Base of a class whose objects, made with `new`, lie there. Each has its cache lines to itself: what one
