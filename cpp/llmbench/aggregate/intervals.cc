@@ -235,7 +235,9 @@ Interval RateInterval(std::span<const double> per_second, double rate) {
     interval.reason = per_second.size() < 2 ? "under two whole seconds" : interval.reason;
     return interval;
   }
-  const double half = (interval.high - interval.low) / 2;
+  // What was counted is right to one at best: the seconds begin and end anywhere.
+  const double half =
+      std::max((interval.high - interval.low) / 2, 1 / static_cast<double>(per_second.size()));
   interval.low = std::max(0.0, rate - half);
   interval.high = rate + half;
   return interval;

@@ -171,6 +171,9 @@ TEST(RateInterval, OfWholeSeconds) {
   EXPECT_NEAR((interval.low + interval.high) / 2, 10.2, 1e-9) << "about the rate that is reported";
   EXPECT_GT(interval.high - interval.low, 1);
   EXPECT_LT(interval.high - interval.low, 4);
+  const Interval even = RateInterval(std::vector<double>(4, 20), 20.9);
+  EXPECT_DOUBLE_EQ(even.low, 20.65) << "as many in every second, to one in all of them";
+  EXPECT_DOUBLE_EQ(even.high, 21.15);
   EXPECT_EQ(RateInterval(std::vector<double>{100, 0, 0, 0}, 1).low, 0) << "no rate is negative";
   for (const size_t seconds : {0u, 1u}) {
     const Interval none = RateInterval(std::vector<double>(seconds, 3), 3);
