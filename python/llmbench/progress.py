@@ -7,7 +7,7 @@ import importlib
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmbench.ceilings import BUSY
@@ -181,31 +181,47 @@ class NotebookDisplay:
 
     def __init__(self, planned: int | None, duration: float | None, title: str) -> None:
         self._numbers = _Numbers(planned, duration, title)
-        self._ipython: Any = None
-        self._handle: Any = None
+        self._bar = NotebookBar()
 
     def __enter__(self) -> NotebookDisplay:
-        self._ipython = importlib.import_module("IPython.display")
-        self._handle = self._ipython.display(self._paint(), raw=True, display_id=True)
+        self._paint()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._handle is not None:
-            self._handle.update({"text/html": "", "text/plain": ""}, raw=True)
+        self._bar.clear()
 
     def update(self, snapshot: Mapping[str, Any]) -> None:
         self._numbers.take(snapshot)
-        if self._handle is not None:
-            self._handle.update(self._paint(), raw=True)
+        self._paint()
 
-    def _paint(self) -> dict[str, str]:
+    def _paint(self) -> None:
         numbers = self._numbers
+        self._bar.show(numbers.share, numbers.head, numbers.lines(_NOTEBOOK_WIDTH))
+
+
+class NotebookBar:
+    """A bar with text beside and below it: one output of a notebook's cell, which needs no widgets."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def show(self, share: float, head: str, lines: Sequence[str] = ()) -> None:
         painted = (
-            f'<div style="font-family:monospace"><progress max="1" value="{numbers.share:.3f}" '
-            f'style="width:20em"></progress> {html.escape(numbers.head)}<br>'
-            f"{'<br>'.join(map(html.escape, numbers.lines(_NOTEBOOK_WIDTH)))}</div>"
+            f'<div style="font-family:monospace"><progress max="1" value="{share:.3f}" '
+            f'style="width:20em"></progress> {"<br>".join(map(html.escape, (head, *lines)))}</div>'
         )
-        return {"text/html": painted, "text/plain": numbers.head}
+        self._put({"text/html": painted, "text/plain": head})
+
+    def clear(self) -> None:
+        if self._handle is not None:
+            self._put({"text/html": "", "text/plain": ""})
+
+    def _put(self, painted: dict[str, str]) -> None:
+        if self._handle is None:
+            display = importlib.import_module("IPython.display").display
+            self._handle = display(painted, raw=True, display_id=True)
+        else:
+            self._handle.update(painted, raw=True)
 
 
 def _client(busy: float) -> str:

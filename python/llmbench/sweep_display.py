@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -24,6 +23,7 @@ from rich.progress import (
 from rich.segment import Segment
 from rich.text import Text
 
+from llmbench.progress import NotebookBar, in_notebook
 from llmbench.sweep_tables import (
     STATE_STYLE,
     VERDICT_STYLE,
@@ -49,6 +49,10 @@ _ECHO_WIDTH = 4
 """Left free at the end of the bar's line: a terminal writes ^C there, which must not break it."""
 
 
+_NOTEBOOK_WIDTH = 100
+"""Of a cell's output, in characters."""
+
+
 class _Bar(Progress):
     def get_renderables(self) -> Iterator[RenderableType]:
         yield _Narrower(self.make_tasks_table(self.tasks))
@@ -69,18 +73,18 @@ class SweepDisplay:
     """Tells the user what a sweep does, while it does it."""
 
     def __init__(self, *, quiet: bool = False, progress: bool = True, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, quiet=quiet)
+        self._notebook = in_notebook()
+        # A notebook would frame each line that rich prints as an output of its own; plain text makes one.
+        self.console = console or Console(highlight=False, quiet=quiet, force_jupyter=False)
         self._errors = Console(highlight=False, stderr=True) if quiet else self.console
         """Errors are told in any case."""
-        # In a notebook a bar that moves needs widgets; rich would warn of them at every output.
-        can_move = (
-            find_spec("ipywidgets") is not None if self.console.is_jupyter else self.console.is_terminal
-        )
-        self._live = progress and not quiet and can_move
+        self._live = progress and not quiet and (self._notebook or self.console.is_terminal)
         self._bar: Progress | None = None
+        self._cell = NotebookBar()
         self._total = 0
         self._finished = 0
         self._current = ""
+        self._doing = ""
         self._noted: set[str] = set()
         """What the verdicts warned of so far: said once, where it is the same at every point."""
 
@@ -97,6 +101,12 @@ class SweepDisplay:
             )
         if not self._live:
             yield
+            return
+        if self._notebook:
+            try:
+                yield
+            finally:
+                self._cell.clear()
             return
         with _Bar(
             TextColumn("{task.description}"),
@@ -124,19 +134,18 @@ class SweepDisplay:
 
     def progress(self, snapshot: Mapping[str, Any]) -> None:
         """About four times a second, with the engine's live numbers."""
-        if self._bar is None:
+        if not self._live:
             return
         planned = snapshot.get("planned") or 0
         ended = (snapshot.get("completed") or 0) + (snapshot.get("failed") or 0)
         share = min(ended / planned, 1.0) if planned > 0 else 0.0
-        self._bar.update(self._task, completed=self._finished + share)
+        self._move(self._finished + share)
         if snapshot.get("stopping"):
             self._describe(f"{self._current}: stopping")
 
     def point_finished(self, outcome: PointOutcome) -> None:
         self._finished += 1
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self._finished)
+        self._move(self._finished)
         number = f"[{self._finished:>{len(str(self._total))}}/{self._total}]"
         indent = " " * (len(number) + 1)
         where = described(outcome.combination) + (f", repeat {outcome.repeat}" if outcome.repeat > 1 else "")
@@ -173,7 +182,7 @@ class SweepDisplay:
             self._bar.stop()
             self._bar = None
         # A notebook shows them as the result's own table.
-        if any(point.done for point in result.points) and not self.console.is_jupyter:
+        if any(point.done for point in result.points) and not self._notebook:
             self._print_tables(result)
         done = sum(point.done for point in result.points)
         impossible = sum(point.state == "skipped" for point in result.points)
@@ -219,14 +228,26 @@ class SweepDisplay:
                 self._print(f"{indent}  {line}")
 
     def _describe(self, what: str) -> None:
+        self._doing = what
         if self._bar is not None:
             self._bar.update(self._task, description=escape(what))
+
+    def _move(self, finished: float) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=finished)
+        elif self._live and self._notebook and self._total:
+            done = f"{self._finished}/{self._total}"
+            self._cell.show(
+                finished / self._total, f"{done} {self._doing if self._finished < self._total else ''}"
+            )
 
     def _print(self, line: str | Text, *, style: str = "", console: Console | None = None) -> None:
         # Whole lines, for the bar moves below each; not wrapped: a log gets them as they are, a terminal folds them.
         (console or self.console).print(line, style=style, markup=False, soft_wrap=True)
 
     def _width(self) -> int:
+        if self._notebook:
+            return _NOTEBOOK_WIDTH
         return self.console.width if self.console.is_terminal else 10_000
 
 

@@ -568,11 +568,24 @@ def test_caches_are_emptied_before_each_point(tmp_path: Path, status: int, state
         assert "answered 404, the cache was not emptied" in result.points[0].reason
 
 
-@pytest.mark.parametrize("widgets", [True, False])
-def test_a_notebook_without_widgets_has_no_bar(monkeypatch: pytest.MonkeyPatch, widgets: bool) -> None:
-    monkeypatch.setattr("llmbench.sweep_display.find_spec", lambda _: object() if widgets else None)
-    display = SweepDisplay(console=Console(force_jupyter=True))
-    assert display._live is widgets
+def test_a_notebook_gets_a_bar_plain_lines_and_no_tables(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bars: list[tuple[float, str]] = []
+    monkeypatch.setattr("llmbench.sweep_display.in_notebook", lambda: True)
+    monkeypatch.setattr(
+        "llmbench.progress.NotebookBar.show", lambda _, share, head: bars.append((share, head.strip()))
+    )
+    result = execute(spec_of(), measure=Measurement(), display=SweepDisplay())
+    shown = capsys.readouterr().out
+    assert "[2/2] Deployment: " in shown
+    assert "queries/s" in shown
+    assert result.table().splitlines()[0] not in shown
+    assert bars[-1] == (1.0, "2/2")
+    bars.clear()
+    execute(spec_of(num_clients=[4]), measure=Measurement(), display=SweepDisplay(quiet=True))
+    assert bars == []
+    assert capsys.readouterr().out == ""
 
 
 def test_the_bar_leaves_room_for_what_a_terminal_echoes() -> None:

@@ -19,7 +19,7 @@ _NEEDED = ("numpy", "matplotlib", "rich", "pydantic", "ruamel.yaml")
 _OPTIONAL = {
     "pandas": "Result.to_pandas() (llmbench[pandas])",
     "tokenizers": "exact prompt lengths with --tokenizer (llmbench[tokenizers])",
-    "ipywidgets": "notebooks (llmbench[notebook])",
+    "jupyterlab": "notebooks (llmbench[notebook])",
 }
 
 

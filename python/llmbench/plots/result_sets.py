@@ -196,9 +196,15 @@ def result_set(
     if len(by_setting) != 1:
         listed = "; ".join(sorted(setting.set_stem() for setting in there)) or "none"
         asked = ", ".join(f"{name}={value!r}" for name, value in select.items()) or "no setting chosen"
+        differing = {name: sorted({getattr(each, name) for each in by_setting}) for name in _SETTINGS}
+        choice = ", ".join(
+            f"{name}={' or '.join(map(repr, values))}"
+            for name, values in differing.items()
+            if len(values) > 1
+        )
         raise ConfigError(
             f"a figure shows one setting, and {len(by_setting)} fit ({asked}); "
-            f"choose by {', '.join(_SETTINGS)} from: {listed}"
+            f"choose {choice or 'by ' + ', '.join(_SETTINGS)} from: {listed}"
         )
     setting, chosen = by_setting.popitem()
     return ResultSet(setting, tuple(chosen))

@@ -97,7 +97,7 @@ class TestDrawing:
             )
         assert len(markers(throughput_latency(sweep, tp_size=2))) == 2
         assert len(markers(throughput_latency(sweep, tp_size=2, model="acme/tiny-1b"))) == 2
-        with pytest.raises(ConfigError, match=r"2 fit.*tp1-.*; .*tp2-"):
+        with pytest.raises(ConfigError, match=r"2 fit.*choose tp_size=1 or 2 from.*tp1-.*; .*tp2-"):
             throughput_latency(sweep)
         with pytest.raises(ConfigError, match=r"0 fit \(tp_size=4\)"):
             throughput_latency(sweep, tp_size=4)
