@@ -2,103 +2,32 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <array>
 #include <atomic>
+#include <functional>
 #include <memory>
-#include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "dead_port.h"
-#include "loopback_server.h"
-#include "memory_writer.h"
+#include "measured_run.h"
 
 namespace llmbench {
 namespace {
 
+using testing::Bodies;
+using testing::ClosedLoop;
 using testing::DeadPort;
+using testing::Echo;
+using testing::ExpectAllOk;
+using testing::kPatienceNs;
+using testing::Local;
 using testing::LoopbackServer;
+using testing::Measure;
 using testing::MemoryWriter;
+using testing::OpenLoop;
 using testing::SeenRequest;
 using testing::StreamHead;
 using testing::TokenEvent;
-using testing::WholeStream;
-
-constexpr int64_t kPatienceNs = 60 * kNsPerSecond;
-
-// Answers every request with its own id as the first token.
-bool Echo(int fd, const SeenRequest& request) {
-  return LoopbackServer::Send(fd, WholeStream({request.id, "x"}));
-}
-
-std::shared_ptr<const Workload> Bodies(int n) {
-  auto workload = std::make_shared<Workload>();
-  for (int i = 0; i < n; ++i) workload->Add("{\"prompt\":\"" + std::to_string(i) + "\"}", 1, 2);
-  return workload;
-}
-
-Endpoint Local(uint16_t port) {
-  Endpoint endpoint;
-  endpoint.host = "127.0.0.1";
-  endpoint.port = port;
-  endpoint.path = "/v1/completions";
-  return endpoint;
-}
-
-RunConfig ClosedLoop(uint16_t port, int concurrency, int requests) {
-  RunConfig config;
-  config.endpoints = {Local(port)};
-  config.workload = Bodies(std::max(1, requests));
-  config.request_id_prefix = "r";
-  config.arrivals.kind = Arrival::kClosed;
-  config.max_concurrency = concurrency;
-  config.num_requests = requests;
-  config.save_text = true;
-  return config;
-}
-
-RunConfig OpenLoop(uint16_t port, Arrival kind, double rate, int requests) {
-  RunConfig config = ClosedLoop(port, 0, requests);
-  config.arrivals.kind = kind;
-  config.arrivals.rate = rate;
-  return config;
-}
-
-RunReport Measure(const RunConfig& config, MemoryWriter& writer) {
-  auto run = Run::Create(config, &writer);
-  EXPECT_TRUE(run.ok()) << run.status();
-  if (!run.ok()) return {};
-  const absl::Status started = (*run)->Start();
-  EXPECT_TRUE(started.ok()) << started;
-  EXPECT_TRUE((*run)->Wait(kPatienceNs));
-  return (*run)->Report();
-}
-
-void ExpectAllOk(const MemoryWriter& writer, int64_t first, int64_t end) {
-  EXPECT_EQ(writer.duplicates(), 0u);
-  ASSERT_EQ(writer.rows().size(), static_cast<size_t>(end - first));
-  for (int64_t id = first; id < end; ++id) {
-    ASSERT_TRUE(writer.rows().contains(id)) << id;
-    const auto& row = writer.rows().at(id);
-    EXPECT_EQ(row.record.outcome, Outcome::kOk) << id << ": " << row.error;
-    EXPECT_EQ(row.text, "r" + std::to_string(id) + "x");  // its own answer, not another's
-    EXPECT_EQ(row.events.size(), 2u);
-    const RequestRecord& r = row.record;
-    EXPECT_LE(r.scheduled_ns, r.slot_ns);
-    EXPECT_LE(r.slot_ns, r.connected_ns);
-    EXPECT_LE(r.connected_ns, r.sent_ns);
-    EXPECT_LE(r.sent_ns, r.send_done_ns);
-    EXPECT_LE(r.sent_ns, r.first_byte_ns);
-    EXPECT_LE(r.first_byte_ns, r.first_token_ns);
-    EXPECT_LE(r.first_token_ns, r.last_token_ns);
-    EXPECT_LE(r.last_token_ns, r.end_ns);
-    EXPECT_EQ(r.output_tokens, 2);
-    EXPECT_EQ(r.prompt_tokens, 3);
-    EXPECT_EQ(r.attempts, 1);
-  }
-}
 
 TEST(Run, ClosedLoopAnswersEveryRequestOnce) {
   for (const int workers : {1, 3}) {
@@ -497,190 +426,6 @@ TEST(Run, LargeRequestsAreSentInPieces) {
   Measure(config, writer);
   ExpectAllOk(writer, 0, 4);
   for (const SeenRequest& request : server.seen()) EXPECT_EQ(request.body.size(), size_t{8 << 20});
-}
-
-// ---- Several endpoints ----
-
-RunConfig Several(const std::vector<std::unique_ptr<LoopbackServer>>& servers, Balancing balancing,
-                  int concurrency, int requests) {
-  RunConfig config = ClosedLoop(1, concurrency, requests);
-  config.endpoints.clear();
-  for (const auto& server : servers) config.endpoints.push_back(Local(server->port()));
-  config.balancing = balancing;
-  config.warm_connections = concurrency;
-  return config;
-}
-
-std::vector<std::unique_ptr<LoopbackServer>> EchoServers(int n) {
-  std::vector<std::unique_ptr<LoopbackServer>> servers;
-  for (int i = 0; i < n; ++i) servers.push_back(std::make_unique<LoopbackServer>(Echo));
-  return servers;
-}
-
-std::vector<int> CountByEndpoint(const MemoryWriter& writer, size_t endpoints) {
-  std::vector<int> counts(endpoints);
-  for (const auto& [id, row] : writer.rows()) ++counts.at(static_cast<size_t>(row.record.endpoint));
-  return counts;
-}
-
-TEST(Run, RequestsReachTheEndpointTheirRowNames) {
-  for (const Balancing balancing :
-       {Balancing::kRoundRobin, Balancing::kRandom, Balancing::kLeastInFlight, Balancing::kSticky}) {
-    const auto servers = EchoServers(3);
-    MemoryWriter writer;
-    RunConfig config = Several(servers, balancing, 4, 60);
-    config.workers = 2;
-    const RunReport report = Measure(config, writer);
-    ExpectAllOk(writer, 0, 60);
-    EXPECT_EQ(report.addresses, (std::vector<std::string>(3, "127.0.0.1")));
-    for (size_t i = 0; i < servers.size(); ++i) {
-      std::set<std::string> seen, expected;
-      const std::string host = "127.0.0.1:" + std::to_string(servers[i]->port());
-      for (const SeenRequest& request : servers[i]->seen()) {
-        seen.insert(request.id);
-        EXPECT_EQ(LoopbackServer::Header(request.head, "Host"), host);  // its own head
-      }
-      for (const auto& [id, row] : writer.rows()) {
-        if (row.record.endpoint == static_cast<int32_t>(i)) expected.insert("r" + std::to_string(id));
-      }
-      EXPECT_EQ(seen, expected);
-    }
-  }
-}
-
-TEST(Run, TheChoiceOfEndpointsDoesNotDependOnTheNumberOfWorkers) {
-  for (const Balancing balancing : {Balancing::kRoundRobin, Balancing::kRandom, Balancing::kSticky}) {
-    std::vector<std::vector<int32_t>> choices;
-    for (const int workers : {1, 2, 3}) {
-      const auto servers = EchoServers(3);
-      MemoryWriter writer;
-      RunConfig config = Several(servers, balancing, 0, 60);
-      config.arrivals.kind = Arrival::kBurst;
-      config.warm_connections = 60;
-      config.workload = Bodies(20);
-      config.order = DrawOrder::kShuffled;
-      config.workers = workers;
-      config.seed = 3;
-      config.warmup_requests = 7;
-      Measure(config, writer);
-      ExpectAllOk(writer, -7, 60);
-      choices.emplace_back();
-      for (const auto& [id, row] : writer.rows()) choices.back().push_back(row.record.endpoint);
-      if (balancing == Balancing::kRoundRobin) {
-        EXPECT_EQ(CountByEndpoint(writer, 3), (std::vector<int>{23, 22, 22}));
-      }
-      if (balancing == Balancing::kSticky) {  // the same prompt meets the same replica
-        for (const auto& [id, row] : writer.rows()) EXPECT_EQ(row.record.endpoint, row.record.workload % 3);
-      }
-    }
-    EXPECT_EQ(choices[0], choices[1]);
-    EXPECT_EQ(choices[0], choices[2]);
-  }
-}
-
-TEST(Run, StickySlotsStayWithTheirEndpoint) {
-  for (const int workers : {1, 2, 4}) {
-    // Every server waits until all its slots have come, so that each slot is seen to be its own.
-    std::vector<std::unique_ptr<LoopbackServer>> servers;
-    std::array<std::atomic<int>, 3> running{};
-    std::array<std::atomic<int>, 3> most{};
-    for (size_t i = 0; i < 3; ++i) {
-      servers.push_back(std::make_unique<LoopbackServer>([&, i](int fd, const SeenRequest& request) {
-        const int now = ++running[i];
-        for (int seen = most[i]; seen < now && !most[i].compare_exchange_weak(seen, now);) {
-        }
-        const int64_t deadline = MonotonicNs() + kPatienceNs;
-        while (most[i] < 2 && MonotonicNs() < deadline) std::this_thread::yield();
-        --running[i];
-        return Echo(fd, request);
-      }));
-    }
-    MemoryWriter writer;
-    RunConfig config = Several(servers, Balancing::kSticky, 6, 60);
-    config.workload = Bodies(1);
-    config.workers = workers;
-    Measure(config, writer);
-    ExpectAllOk(writer, 0, 60);
-    for (size_t i = 0; i < 3; ++i) EXPECT_EQ(most[i], 2) << workers;  // slots i and i + 3, never more
-    for (int64_t slot = 0; slot < 6; ++slot) EXPECT_EQ(writer.rows().at(slot).record.endpoint, slot % 3);
-    EXPECT_EQ(config.workload->size(), 1u);  // the item does not decide
-  }
-}
-
-TEST(Run, LeastInFlightSendsFewerToASlowEndpoint) {
-  auto servers = EchoServers(2);
-  LoopbackServer* self = nullptr;
-  std::atomic<bool> release{false};
-  servers.push_back(std::make_unique<LoopbackServer>([&](int fd, const SeenRequest& request) {
-    while (!release && !self->stopping()) std::this_thread::yield();
-    return Echo(fd, request);
-  }));
-  self = servers.back().get();
-  MemoryWriter writer;
-  RunConfig config = Several(servers, Balancing::kLeastInFlight, 6, 200);
-  config.workers = 2;
-  auto run = Run::Create(config, &writer);
-  ASSERT_TRUE(run.ok()) << run.status();
-  ASSERT_TRUE((*run)->Start().ok());
-  // Everything but what the slow one holds gets done without it.
-  const int64_t deadline = MonotonicNs() + kPatienceNs;
-  while ((*run)->Snapshot().completed < 190 && MonotonicNs() < deadline) EXPECT_FALSE((*run)->Wait(kNsPerMs));
-  release = true;
-  ASSERT_TRUE((*run)->Wait(kPatienceNs));
-  ExpectAllOk(writer, 0, 200);
-  const auto counts = CountByEndpoint(writer, 3);
-  EXPECT_LE(counts[2], 20);
-  // How the two others share the rest depends on who answers first.
-  EXPECT_GT(std::max(counts[0], counts[1]), counts[2]);
-}
-
-TEST(Run, AnEndpointThatIsDownFailsAlone) {
-  DeadPort dead;
-  for (const Balancing balancing :
-       {Balancing::kRoundRobin, Balancing::kRandom, Balancing::kLeastInFlight, Balancing::kSticky}) {
-    for (const int workers : {1, 2}) {
-      const auto servers = EchoServers(2);
-      MemoryWriter writer;
-      RunConfig config = Several(servers, balancing, 6, 120);
-      config.endpoints.insert(config.endpoints.begin() + 1, Local(dead.port()));
-      config.workers = workers;
-      config.abort_after_failures = 10;
-      const RunReport report = Measure(config, writer);
-      EXPECT_EQ(report.stopped_because, "count");
-      EXPECT_EQ(report.given_up, (std::vector<bool>{false, true, false}));
-      ASSERT_EQ(writer.rows().size(), 120u);
-      int failed = 0;
-      for (const auto& [id, row] : writer.rows()) {
-        EXPECT_EQ(row.record.outcome, row.record.endpoint == 1 ? Outcome::kConnectRefused : Outcome::kOk)
-            << row.error;
-        failed += row.record.endpoint == 1;
-      }
-      if (balancing == Balancing::kRoundRobin) {
-        EXPECT_EQ(failed, 40);
-      }
-      if (balancing == Balancing::kLeastInFlight || balancing == Balancing::kSticky) {
-        EXPECT_GE(failed, 10);
-        EXPECT_LE(failed, 10 + 6);  // what had started when it was given up
-      }
-    }
-  }
-}
-
-TEST(Run, ConnectionsAreOpenedBeforehandToEachEndpoint) {
-  for (const int workers : {1, 2}) {
-    const auto servers = EchoServers(3);
-    MemoryWriter writer;
-    RunConfig config = Several(servers, Balancing::kSticky, 6, 60);
-    config.workers = workers;
-    Measure(config, writer);
-    ExpectAllOk(writer, 0, 60);
-    for (int64_t slot = 0; slot < 6; ++slot) EXPECT_EQ(writer.rows().at(slot).record.connect_ns, 0);
-    for (const auto& server : servers) {
-      EXPECT_GE(server->connections(), 2);
-      // A slot that moves to another worker needs a connection there.
-      EXPECT_LE(server->connections(), workers == 1 ? 2 : 4);
-    }
-  }
 }
 
 TEST(Run, RefusesWhatCannotBe) {

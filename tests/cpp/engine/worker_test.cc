@@ -13,32 +13,18 @@
 #include <vector>
 
 #include "dead_port.h"
-#include "loopback_server.h"
+#include "measured_run.h"
 
 namespace llmbench {
 namespace {
 
+using testing::ClosedLoop;
 using testing::DeadPort;
 using testing::LoopbackServer;
 using testing::SeenRequest;
 using testing::WholeStream;
 
 bool Answer(int fd, const SeenRequest&) { return LoopbackServer::Send(fd, WholeStream({"a", "b"})); }
-
-RunConfig ClosedLoop(uint16_t port, int concurrency, int requests) {
-  Endpoint endpoint;
-  endpoint.host = "127.0.0.1";
-  endpoint.port = port;
-  auto workload = std::make_shared<Workload>();
-  workload->Add("{}", 1, 2);
-  RunConfig config;
-  config.endpoints = {endpoint};
-  config.workload = workload;
-  config.arrivals.kind = Arrival::kClosed;
-  config.max_concurrency = concurrency;
-  config.num_requests = requests;
-  return config;
-}
 
 // Workers that run where the test lets them, and all that they tell, in order.
 class Workers {
