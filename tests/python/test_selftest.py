@@ -242,6 +242,17 @@ def test_a_cache_that_cannot_be_written_costs_no_result(
     assert "events/s" in said.out
 
 
+def test_a_figure_that_cannot_be_written_costs_neither_tables_nor_ceiling(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file where a directory should be")
+    assert run_command(monkeypatch, found(), "--out-dir", str(tmp_path / "taken")) == 74
+    said = capsys.readouterr()
+    assert "choose another --out_dir" in said.err
+    assert "events/s" in said.out
+    assert ceilings.cached(MACHINE) == CEILING
+
+
 def test_the_tables_fit_eighty_columns() -> None:
     out = io.StringIO()
     slow = Error(75_000, 54_288.0, -39_420.0, -9100.0, 411_439.0, 973_884.0, 2_539_000.0, 0.999)

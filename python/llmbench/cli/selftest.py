@@ -46,12 +46,10 @@ def main(argv: list[str]) -> int:
 
     with _steps(quiet=args.json) as on_step:
         found = selftest.measure(quick=args.quick, on_step=on_step)
-    saved = _figure(found, Path(args.out_dir))
     if args.json:
         print(json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False))
     else:
         show(found)
-        print("\n".join(f"saved {path}" for path in saved))
     try:
         path = selftest.keep(found)
     except ResultsError as error:
@@ -60,6 +58,10 @@ def main(argv: list[str]) -> int:
     else:
         if not args.json:
             print(f"kept in {path}")
+    # Last: where it cannot be written, nothing else is lost.
+    saved = _figure(found, Path(args.out_dir))
+    if not args.json:
+        print("\n".join(f"saved {path}" for path in saved))
     return 0 if found.within_budget else _BUDGET_NOT_MET
 
 
