@@ -66,6 +66,9 @@ class Endpoint:
     def __post_init__(self) -> None:
         if isinstance(self.api_key, str):
             object.__setattr__(self, "api_key", SecretStr(self.api_key) if self.api_key else None)
+        url: Any = self.url
+        if not isinstance(url, str):
+            raise ConfigError(f"the URL must be a string such as http://127.0.0.1:8000, not {url!r}")
         if get(self.backend).name == "template" and not self.preset.body:
             raise ConfigError(
                 "the backend template needs a description of the server: --template FILE.json, or "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,7 @@ class RunOptions:
     tokenizer: Any = None
 
     def __post_init__(self) -> None:
+        self._check_types()
         for name in ("num_requests", "num_gpus", "workers"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -116,6 +119,24 @@ class RunOptions:
             Target.parse(self.until_ci)
         if self.save_result and not self.save:
             raise ConfigError("a result cannot be both saved and not: choose --save-result or --no-save")
+
+    def _check_types(self) -> None:
+        """Says which option has the wrong type, before anything else fails over it."""
+        given: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name in (*_NOT_NEGATIVE, "num_requests", "num_gpus", "workers", "max_error_rate"):
+            if given[name] is not None and not isinstance(given[name], Real):
+                raise ConfigError(f"{name} must be a number, not {given[name]!r}")
+        percentiles, goodput = given["percentiles"], given["goodput"]
+        if not isinstance(percentiles, Iterable) or not all(isinstance(each, Real) for each in percentiles):
+            raise ConfigError(f"percentiles must be numbers such as (50, 99), not {percentiles!r}")
+        if goodput is not None and not (
+            isinstance(goodput, Mapping) and all(isinstance(each, Real) for each in goodput.values())
+        ):
+            raise ConfigError(f"goodput must be limits in ms such as {{'ttft': 200}}, not {goodput!r}")
+        try:
+            json.dumps(dict(given["metadata"] or {}))
+        except (TypeError, ValueError):
+            raise ConfigError("metadata must be a mapping of values that JSON can hold") from None
 
     def to_dict(self) -> dict[str, Any]:
         """What a result stores of them."""

@@ -40,9 +40,14 @@ class RunPlan:
         load: Load,
         options: RunOptions,
     ) -> None:
+        endpoints = _replicas(endpoint)
+        for value, kind, made_by in ((workload, Workload, "workloads"), (load, Load, "load")):
+            if not isinstance(value, kind):
+                raise ConfigError(
+                    f"a {kind.__name__} is wanted, as llmbench.{made_by} makes them, not {value!r}"
+                )
         if options.connect == "sticky" and load.open_loop:
             raise ConfigError('connect "sticky" ties connections to slots: it needs a closed loop')
-        endpoints = _replicas(endpoint)
         endpoint = endpoints[0]
         num_requests = options.num_requests
         if num_requests is None and options.duration is None:

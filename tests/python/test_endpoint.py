@@ -39,6 +39,7 @@ def test_urls(url: str, origin: str, path: str) -> None:
         ({"url": "ftp://host"}, "http:// or https://"),
         ({"url": "http://"}, "no host"),
         ({"url": "http://host:99999"}, "99999"),
+        ({"url": 5}, "the URL must be a string such as"),
         ({"url": "http://host:0"}, "port 0"),
         ({"url": "http://host:x"}, "valid port"),
         ({"url": "http://host/v1?key=hidden"}, "query"),
