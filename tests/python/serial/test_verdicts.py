@@ -130,6 +130,28 @@ def test_a_starved_client_says_so(tmp_path: Path) -> None:
     assert any("for a processor" in reason for reason in measured.verdict["reasons"])
 
 
+def test_a_large_closed_loop_may_take_its_time_to_start(tmp_path: Path) -> None:
+    """A thousand requests due at once go one after the other, which is not how late those after them are."""
+    with server(ttft_ms=50, itl_ms=20) as running:
+        measured = run(
+            tmp_path,
+            running,
+            "--max-concurrency",
+            "1000",
+            "--num-prompts",
+            "3000",
+            "--random-output-len",
+            "32",
+        )
+    evidence = measured.verdict["evidence"]
+    start = evidence["client_start"]
+    if start["status"] != "VALID":
+        measured.skip_if_disturbed()
+    assert start["status"] == "VALID", start
+    assert start["details"]["requests"] == 1000
+    assert start["limit"] > evidence["client_lag_p99"]["limit"]
+
+
 def test_the_same_client_left_alone_is_valid(tmp_path: Path) -> None:
     with server(ttft_ms=20, itl_ms=4) as running:
         measured = run(tmp_path, running, *STREAMS)
