@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmbench import server_metrics, verdict
+from llmbench import run_checks, server_metrics, verdict
 from llmbench.errors import ResultsError
 from llmbench.server_metrics import KINDS, Names, Reading, Sample, Watch, fetch, parse, store
 
@@ -333,7 +333,7 @@ def shared(*, kind: str = "vllm", busy: bool = False, **counted: int) -> dict[st
 def test_the_servers_counters_against_the_rows(
     counters: dict[str, object] | None, options: dict[str, int], status: str, told: str
 ) -> None:
-    finding = verdict.server_counters(facts(counters, **options))
+    finding = run_checks.server_counters(facts(counters, **options))
     assert finding.status == status
     assert told in finding.text
     assert bool(finding.text) == bool(told)
