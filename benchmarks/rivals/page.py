@@ -387,7 +387,7 @@ def render(results: Results, images: Sequence[str] = ()) -> str:
         "Each was measured once."
         if results["repeats"] == 1
         else f"Shown is the median of {results['repeats']} runs, with the range; "
-        "rates, streams held and traps were looked at once."
+        "rates, streams held and traps were measured once."
     )
 
     def tried(measure: str, key: str) -> str:
