@@ -26,7 +26,7 @@ def of_run(facts: Facts) -> list[str]:
     if prompt and cached / prompt > LIMITS.cached_share and not facts.prefix_asked:
         found.append(
             f"the server took {cached / prompt:.0%} of prompt tokens from its prefix cache: "
-            "times to first token are those of a warm cache"
+            "they were not computed, which shortens times to first token"
         )
     if facts.distinct_prompts is not None and sent > facts.distinct_prompts:
         found.append(

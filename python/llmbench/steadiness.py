@@ -149,7 +149,7 @@ def steady_state(found: Bins | None, *, open_loop: bool) -> SteadyState:
         # The second in which the last request is sent is never whole.
         return SteadyState(
             absent_because=f"stationarity not judged: from the first request to the last there are {end} whole "
-            f"{seconds}{filling}; it takes {LEAST_BINS}: send for {begin + LEAST_BINS + 1} s"
+            f"{seconds}{filling}; {LEAST_BINS} are needed: send for {begin + LEAST_BINS + 1} s"
         )
     piling = growth(found) if open_loop else None
     if piling is not None and piling.growing:

@@ -130,7 +130,7 @@ def test_too_short() -> None:
     assert "no request was sent" in steady_state(None, open_loop=True).absent_because
     found = steady_state(series(np.full(19, 30.0)), open_loop=True)
     assert found.absent_because == (
-        "stationarity not judged: from the first request to the last there are 19 whole seconds; it takes 20: "
+        "stationarity not judged: from the first request to the last there are 19 whole seconds; 20 are needed: "
         "send for 21 s"
     )
 
@@ -172,7 +172,7 @@ def test_filling_up_is_left_out() -> None:
     assert (steady.begin, steady.end) == (5, found.sending)
     short = steady_state(replace(found, sending=24), open_loop=True)
     assert (
-        "24 whole seconds, and the server was filling up for 5 of them; it takes 20" in short.absent_because
+        "24 whole seconds, and the server was filling up for 5 of them; 20 are needed" in short.absent_because
     )
     assert short.absent_because.endswith(": send for 26 s")
 
