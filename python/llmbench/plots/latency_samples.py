@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +28,8 @@ class HasRequests(Protocol):
     def requests(self) -> Rows: ...
 
 
-Measured = HasRequests | Rows
-"""A result, or the table of its requests alone."""
+Measured: TypeAlias = "HasRequests | Rows | str | os.PathLike[str]"
+"""A result, its file, or the table of its requests alone."""
 
 
 def _between(start: str, end: str) -> Callable[[Rows], Floats]:
@@ -173,12 +174,13 @@ def latency_samples(
         raise ConfigError(f"unknown metric {metric!r}; there are {', '.join([*METRICS, *GAPS])}")
     if isinstance(results, Mapping):
         named = list(results.items())
-    elif isinstance(results, np.ndarray) or hasattr(results, "requests"):
+    elif isinstance(results, np.ndarray | str | os.PathLike) or hasattr(results, "requests"):
         named = [("", results)]
     else:
         named = [("", result) for result in results]
+    opened = [(label, _opened(result)) for label, result in named]
     samples = [
-        _sample(label or _label_of(result, i), result, metric) for i, (label, result) in enumerate(named)
+        _sample(label or _label_of(result, i), result, metric) for i, (label, result) in enumerate(opened)
     ]
     for sample in samples:
         if len(sample.values_ms) == 0:
@@ -186,12 +188,21 @@ def latency_samples(
     return samples
 
 
-def _label_of(result: Measured, index: int) -> str:
+def _opened(result: Measured) -> HasRequests | Rows:
+    if not isinstance(result, str | os.PathLike):
+        return result
+    # Results know their figures: imported when one is drawn from a file.
+    from llmbench.results import load_result
+
+    return load_result(result)
+
+
+def _label_of(result: HasRequests | Rows, index: int) -> str:
     path = getattr(result, "path", None)
     return Path(path).stem if path else f"result {index + 1}"
 
 
-def _sample(label: str, result: Measured, metric: str) -> LatencySample:
+def _sample(label: str, result: HasRequests | Rows, metric: str) -> LatencySample:
     rows = result if isinstance(result, np.ndarray) else result.requests
     shown = measured(rows)
     completed = np.flatnonzero(shown & (rows["outcome"] == 0))
@@ -210,7 +221,7 @@ def _sample(label: str, result: Measured, metric: str) -> LatencySample:
     )
 
 
-def _intervals_of(result: Measured) -> Mapping[str, Any]:
+def _intervals_of(result: HasRequests | Rows) -> Mapping[str, Any]:
     if isinstance(result, np.ndarray) or not hasattr(result, "to_json"):
         return {}
     intervals = result.to_json().get("llmbench", {}).get("intervals", {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -56,6 +57,20 @@ class TestSamples:
         assert set(wanted) == set(METRICS)
         for metric, value in wanted.items():
             assert latency_samples(rows, metric)[0].values_ms.tolist() == [pytest.approx(value)]
+
+    def test_a_path_is_the_result_there(
+        self, request_table: MakeRows, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        files = {"a.llmbench": result_of(request_table(3)), Path("b.llmbench"): result_of(request_table(4))}
+        monkeypatch.setattr("llmbench.results.load_result", files.__getitem__)
+        assert [len(sample.values_ms) for sample in latency_samples(list(files), "ttft")] == [3, 4]
+        assert [len(sample.values_ms) for sample in latency_samples("a.llmbench", "ttft")] == [3]
+        named = latency_samples({"before": "a.llmbench", "after": files[Path("b.llmbench")]}, "ttft")
+        assert [(sample.label, len(sample.values_ms)) for sample in named] == [("before", 3), ("after", 4)]
+
+    def test_a_path_without_a_result_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(ResultsError, match=r"nowhere\.llmbench"):
+            latency_samples(tmp_path / "nowhere.llmbench", "ttft")
 
     def test_only_completed_measured_requests_count(self, request_table: MakeRows) -> None:
         rows = request_table(10, failed=3)
