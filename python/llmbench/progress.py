@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _RATE_WINDOW_S = 2.0
 _NOTEBOOK_WIDTH = 120
 """Of a cell, in characters."""
-_ECHO_WIDTH = 4
+ECHO_WIDTH = 4
 """Left free at the end of a line: a terminal writes ^C there, and two of them must not break it."""
 _PHASES = {"warmup": "warming up", "cooldown": "cooling down", "drain": "draining"}
 
@@ -170,7 +170,7 @@ class TerminalDisplay:
         line.add_row(
             ProgressBar(total=1.0, completed=numbers.share, width=24), Text(numbers.head, no_wrap=True)
         )
-        words = numbers.lines((self._live.console.width if self._live is not None else 80) - _ECHO_WIDTH)
+        words = numbers.lines((self._live.console.width if self._live is not None else 80) - ECHO_WIDTH)
         self._lines = max(self._lines, len(words))
         words += [""] * (self._lines - len(words))
         return Group(line, *(Text(each, style="dim", no_wrap=True, overflow="ellipsis") for each in words))

@@ -142,46 +142,51 @@ def clock(facts: Facts) -> Finding:
 
 def stationarity(facts: Facts) -> Finding:
     """Open loop: whether requests that were due kept piling up while more came."""
-    name = "in_flight_growth"
-    if not facts.open_loop:
-        return not_measured(name, None, "a closed loop holds it constant")
-    bins = facts.bins or steadiness.bins(facts.all_requests)
-    if bins is None:
-        return not_measured(name, None, steadiness.NO_BINS)
-    growth = steadiness.growth(bins)
-    if growth is None:
-        return not_measured(name, None, _too_short(bins))
-    text = (
-        f"requests in flight, or due and not sent, grew by {growth.growth:.0f} during the run "
-        f"(mean {growth.mean:.0f}): the server cannot keep up with this rate, and a longer run "
-        "would give other numbers; lower --request-rate"
-    )
-    details = {"growth": growth.growth, "mean": growth.mean, "certainty": growth.certainty}
-    return Finding(
-        name, growth.share, LIMITS.growth_share, "share", *judged(growth.growing, "UNSTABLE", text), details
-    )
+
+    def text(growth: steadiness.Growth) -> str:
+        return (
+            f"requests in flight, or due and not sent, grew by {growth.growth:.0f} during the run "
+            f"(mean {growth.mean:.0f}): the server cannot keep up with this rate, and a longer run "
+            "would give other numbers; lower --request-rate"
+        )
+
+    return _growing("in_flight_growth", facts, "a closed loop holds it constant", steadiness.growth, text)
 
 
 def ttft_stationarity(facts: Facts) -> Finding:
     """Open loop: whether the time to the first token kept growing. The queue of a server whose requests decode for
     long is a small part of those in flight, and shows here first."""
-    name = "ttft_growth"
+
+    def text(growth: steadiness.Growth) -> str:
+        return (
+            f"TTFT from schedule grew by {growth.growth * 1000:.0f} ms during the run (mean {growth.mean * 1000:.0f} "
+            "ms): the server's queue was still growing, and a longer run would give other numbers; "
+            "lower --request-rate"
+        )
+
+    closed = "a closed loop slows down with the server"
+    return _growing("ttft_growth", facts, closed, steadiness.ttft_growth, text)
+
+
+def _growing(
+    name: str,
+    facts: Facts,
+    closed: str,
+    growth_of: Callable[[steadiness.Bins], steadiness.Growth | None],
+    text: Callable[[steadiness.Growth], str],
+) -> Finding:
+    """`closed`: why a closed loop has no such line."""
     if not facts.open_loop:
-        return not_measured(name, None, "a closed loop slows down with the server")
+        return not_measured(name, None, closed)
     bins = facts.bins or steadiness.bins(facts.all_requests)
     if bins is None:
         return not_measured(name, None, steadiness.NO_BINS)
-    growth = steadiness.ttft_growth(bins)
+    growth = growth_of(bins)
     if growth is None:
         return not_measured(name, None, _too_short(bins))
-    text = (
-        f"TTFT from schedule grew by {growth.growth * 1000:.0f} ms during the run (mean {growth.mean * 1000:.0f} ms): "
-        "the server's queue was still growing, and a longer run would give other numbers; lower --request-rate"
-    )
     details = {"growth": growth.growth, "mean": growth.mean, "certainty": growth.certainty}
-    return Finding(
-        name, growth.share, LIMITS.growth_share, "share", *judged(growth.growing, "UNSTABLE", text), details
-    )
+    found = judged(growth.growing, "UNSTABLE", text(growth))
+    return Finding(name, growth.share, LIMITS.growth_share, "share", *found, details)
 
 
 def _too_short(bins: steadiness.Bins) -> str:

@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.segment import Segment
 from rich.text import Text
 
-from llmbench.progress import NotebookBar, in_notebook
+from llmbench.progress import ECHO_WIDTH, NotebookBar, in_notebook
 from llmbench.sweep_tables import (
     STATE_STYLE,
     VERDICT_STYLE,
@@ -45,10 +45,6 @@ if TYPE_CHECKING:
     from llmbench.sweep_result import SweepResult
 
 
-_ECHO_WIDTH = 4
-"""Left free at the end of the bar's line: a terminal writes ^C there, which must not break it."""
-
-
 _NOTEBOOK_WIDTH = 100
 """Of a cell's output, in characters."""
 
@@ -64,7 +60,7 @@ class _Narrower:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
         for line in console.render_lines(
-            self._table, options.update_width(options.max_width - _ECHO_WIDTH), pad=False
+            self._table, options.update_width(options.max_width - ECHO_WIDTH), pad=False
         ):
             yield from line
 

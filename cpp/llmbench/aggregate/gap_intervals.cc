@@ -34,8 +34,8 @@ struct Against {
 
   // A request lies above when more than their share of its gaps do; or below.
   uint64_t Excursions(bool above) const;
-  Part Above() const;
-  Part Below() const;
+  // The gaps above the level, or those up to it.
+  Part Beyond(bool above) const;
 };
 
 uint64_t Against::Excursions(bool above) const {
@@ -45,15 +45,9 @@ uint64_t Against::Excursions(bool above) const {
   return CountExcursions({beyond.get(), values.size()}, requests.tau);
 }
 
-Part Against::Above() const {
-  Part part{1 - share, n_eff, std::nullopt};
-  if (requests.tau > kCorrelatedTime) part.excursions = Excursions(true);
-  return part;
-}
-
-Part Against::Below() const {
-  Part part{share, n_eff, std::nullopt};
-  if (requests.tau > kCorrelatedTime) part.excursions = Excursions(false);
+Part Against::Beyond(bool above) const {
+  Part part{above ? 1 - share : share, n_eff, std::nullopt};
+  if (requests.tau > kCorrelatedTime) part.excursions = Excursions(above);
   return part;
 }
 
@@ -118,14 +112,14 @@ void Judging::JudgeByBulk(std::span<const double> percents, std::span<const doub
   for (size_t i = 0; i < intervals.size(); ++i) {
     if (intervals[i].supported) continue;
     wanting.push_back(i);
-    levels.push_back(std::nextafter(Bulk::Lowest(values[i]), -INFINITY));
+    levels.push_back(Bulk::Under(values[i]));
     levels.push_back(Bulk::Highest(values[i]));
   }
   if (wanting.empty()) return;
   const GapView::PerRequest requests = view_.ByRequest(levels);
   for (size_t k = 0; k < wanting.size(); ++k) {
     const size_t i = wanting[k];
-    const Bulk bulk{At(requests, 2 * k).Below(), At(requests, 2 * k + 1).Above()};
+    const Bulk bulk{At(requests, 2 * k).Beyond(false), At(requests, 2 * k + 1).Beyond(true)};
     if (bulk.found())
       intervals[i] = JudgedBulk(bulk, std::move(intervals[i]), values[i], percents[i], clusters);
   }

@@ -179,7 +179,7 @@ class Level {
 
 // None where the percentile is not in the bulk.
 std::optional<Bulk> BulkAround(double percentile, Level& level) {
-  const double under = std::nextafter(Bulk::Lowest(percentile), -INFINITY), upto = Bulk::Highest(percentile);
+  const double under = Bulk::Under(percentile), upto = Bulk::Highest(percentile);
   const size_t bulk = level.Count(upto) - level.Count(under);
   if (static_cast<double>(bulk) < kBulk * static_cast<double>(level.size())) return std::nullopt;
   return Bulk{level.Beyond(under, false), level.Beyond(upto, true)};

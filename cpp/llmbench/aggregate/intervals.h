@@ -99,6 +99,8 @@ struct Bulk {
 
   static double Lowest(double percentile) { return percentile - kSame * std::abs(percentile); }
   static double Highest(double percentile) { return percentile + kSame * std::abs(percentile); }
+  // The level that the values below Lowest are at most.
+  static double Under(double percentile) { return std::nextafter(Lowest(percentile), -INFINITY); }
   bool found() const { return 1 - below.share - above.share >= kBulk; }
 };
 
